@@ -1,0 +1,1 @@
+"""What is true without a computer's database: events, machines, decay, buckets and arithmetic."""

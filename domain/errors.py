@@ -1,0 +1,48 @@
+"""The errors, as a tree.
+
+::
+
+    StockflowError
+    ├── InvalidInstant        a date, a naive instant, one in the future or before the object's past
+    │   └── LateEntry         an instant at or before a decay that is already recorded
+    ├── UnknownState          a state that the machine does not have
+    ├── UnknownFacet          a facet that the stock field does not declare
+    ├── InvalidBuckets        bounds or a grain that cannot be cut
+    ├── InvalidDelay          a decay's delay that gives no due instant
+    ├── InvalidContext        data that cannot be kept in an event
+    └── ConcurrentTransition  another writer was first (in ``stockflow.errors``)
+
+All take their facts as positional arguments, so that they survive ``pickle``.
+"""
+
+
+class StockflowError(Exception):
+    """The base of every error that stockflow raises of its own accord."""
+
+
+class InvalidInstant(StockflowError, ValueError):
+    """An instant that cannot be used: naive, not a datetime, in the future, or out of order."""
+
+
+class LateEntry(InvalidInstant):
+    """An instant at or before what is already recorded for the object."""
+
+
+class UnknownState(StockflowError, ValueError):
+    """A state that the machine does not have."""
+
+
+class UnknownFacet(StockflowError, ValueError):
+    """A facet that the stock field does not declare."""
+
+
+class InvalidBuckets(StockflowError, ValueError):
+    """Bounds or a grain from which no buckets can be cut."""
+
+
+class InvalidDelay(StockflowError, ValueError):
+    """A decay's delay that gives no due instant."""
+
+
+class InvalidContext(StockflowError, ValueError):
+    """Data that cannot be kept in an event."""

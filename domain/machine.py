@@ -1,0 +1,86 @@
+"""A machine as data: its states, its transitions, and whether it makes sense."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stockflow.domain.decay import Decay, Delay
+
+ANY = "*"
+ANY_OTHER = "+"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One transition from one source, as declared.
+
+    ``targets`` is empty for a transition that changes no state, None where the target is
+    computed and may be any state.
+    """
+
+    transition: str
+    source: str
+    targets: tuple[str, ...] | None
+    delay: Delay | None = None
+    flow: str = ""
+    on_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The states of one stock field and the rules that lead between them."""
+
+    initial: str
+    choices: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a computed target makes states possible that nothing names."""
+        return any(rule.targets is None for rule in self.rules)
+
+    @property
+    def states(self) -> frozenset[str]:
+        """Every state that the default, a choice or a transition names.
+
+        >>> rules = (Rule("cool", "hot", ("warm",)), Rule("drop", "*", ("lost",)))
+        >>> sorted(Machine("hot", (), rules).states)
+        ['hot', 'lost', 'warm']
+        """
+        return frozenset(self._named())
+
+    def _named(self) -> Iterator[str]:
+        yield from (state for state in (self.initial, *self.choices) if state)
+        for rule in self.rules:
+            if rule.source not in (ANY, ANY_OTHER):
+                yield rule.source
+            yield from rule.targets or ()
+            if rule.on_error:
+                yield rule.on_error
+
+    def reachable(self) -> frozenset[str]:
+        """The states that are the initial one or some transition's target."""
+        reached = {self.initial}
+        for rule in self.rules:
+            reached.update(rule.targets or (), [rule.on_error] if rule.on_error else [])
+        return frozenset(reached)
+
+    def decays(self, state: str) -> tuple[Decay, ...]:
+        """The decays that start when *state* is entered, as declared."""
+        return tuple(
+            Decay(rule.transition, state, rule.delay)
+            for rule in self.rules
+            if rule.delay is not None and self._leaves(rule, state)
+        )
+
+    def _leaves(self, rule: Rule, state: str) -> bool:
+        if rule.source == ANY_OTHER:
+            named = any(r.transition == rule.transition and r.source == state for r in self.rules)
+            return not named and state not in (rule.targets or ())
+        return rule.source in (state, ANY)
+
+    def flow(self, transition: str | None, source: str | None) -> str:
+        """The label of the flow that *transition* belongs to: its own name unless declared."""
+        for rule in self.rules:
+            if rule.transition == transition and rule.source in (source, ANY, ANY_OTHER):
+                return rule.flow or rule.transition
+        return transition or ""

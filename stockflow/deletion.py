@@ -1,0 +1,62 @@
+"""Deletion: the closing events of an object, before its row goes."""
+
+from typing import Any
+
+from django.db import connections
+
+from stockflow import recording, timers
+from stockflow.domain.events import TOPICS
+from stockflow.domain.instants import to_micros
+from stockflow.eventstore.append import clock_of, payload_of
+from stockflow.subjects import subject_of
+from stockflow.tables import STOCKFLOW, Kind
+
+_CLOSE = (
+    "INSERT INTO stockflow_event (application, originator, version, topic, model, field, kind, "
+    "source, source_facets, occurred_at, recorded_at, actor, reason, correlation, payload) "
+    "SELECT application, originator, "
+    "(SELECT max(m.version) + 1 FROM stockflow_event m "
+    "WHERE m.application = l.application AND m.originator = l.originator), "
+    "%s, model, field, %s, target, target_facets, %s, {clock}, %s, %s, %s, {payload} "
+    "FROM stockflow_event l WHERE application = %s AND originator = %s AND field = %s "
+    "AND kind <> %s AND version = (SELECT max(f.version) FROM stockflow_event f "
+    "WHERE f.application = l.application AND f.originator = l.originator AND f.field = l.field)"
+)
+"""The closing event follows from the last one; nothing is inserted where that closed already."""
+
+
+def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
+    """Record that *instance* left, after the decays that were due before.
+
+    Connected to ``pre_delete``, so that it runs for ``delete()``, querysets and cascades, in
+    their transaction.
+    """
+    row = _locked(sender, instance, using)
+    if row is None or row.stock_lifecycle is None:
+        return
+    at, told = recording.moment(row)
+    if recording.settle(row, at):
+        row.save(using=using)
+    for field in subject_of(sender).fields:
+        _close_field(using, row, field.name, to_micros(max(at, row.stock_changed_at)), told)
+    timers.clear(using, timers.lifecycle_value(row, using))
+    ledger = recording.ledger_of(instance)
+    ledger.pending, ledger.unconfirmed = [], []
+
+
+def _locked(sender: type[Any], instance: Any, using: str) -> Any:
+    rows = sender._base_manager.using(using)
+    if connections[using].features.has_select_for_no_key_update:
+        rows = rows.select_for_update(no_key=True, of=("self",))
+    return rows.filter(pk=instance.pk).first()
+
+
+def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> None:
+    connection = connections[using]
+    clock, clock_values = clock_of(connection)
+    payload, body = payload_of(connection, told, key=str(row.pk))
+    values = [TOPICS[Kind.LEFT], Kind.LEFT.value, at, *clock_values]
+    values += [told.actor, told.reason, told.correlation, body]
+    values += [STOCKFLOW, str(row.stock_lifecycle), field, Kind.LEFT.value]
+    with connection.cursor() as cursor:
+        cursor.execute(_CLOSE.format(clock=clock, payload=payload), values)

@@ -1,0 +1,1 @@
+"""The log: appending to it, and reading it through ``eventsourcing``."""

@@ -1,0 +1,168 @@
+"""The base of models whose stock membership is recorded, and the names that go with it."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any, Self
+
+from django.db import models, router
+from django.db.models.signals import class_prepared, pre_delete
+
+from stockflow import deletion, history, recording, saving
+from stockflow.fields import StockField, StockReference
+from stockflow.managers import StockflowManager, StockflowQuerySet
+from stockflow.errors import InvalidDeclaration
+from stockflow.subjects import subject_of
+from stockflow.tables import Event, Kind, ScheduledTransition
+from stockflow.transitions import transition
+
+__all__ = [
+    "Event",
+    "Kind",
+    "ScheduledTransition",
+    "StockField",
+    "StockReference",
+    "StockflowManager",
+    "StockflowModel",
+    "StockflowQuerySet",
+    "transition",
+]
+
+
+class StockflowModel(models.Model):
+    """A model whose objects' transitions are recorded, in the same transaction as the row.
+
+    Calling a transition changes the object in memory; :meth:`save` writes the row and one
+    event per transition, or neither. Creating records the opening event, deleting the
+    closing one, a change of a facet column a reclassification.
+
+    Attributes:
+        stock_lifecycle: The object's stream in the log, never its primary key; None for a
+            row older than its history, until its first transition.
+        stock_version: The version of its last event.
+        stock_changed_at: When that happened.
+    """
+
+    stock_lifecycle = models.UUIDField(null=True, default=None, unique=True, editable=False)
+    stock_version = models.BigIntegerField(default=0, editable=False)
+    stock_changed_at = models.DateTimeField(null=True, default=None, editable=False)
+
+    objects = StockflowManager()
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        instance = super().from_db(*args, **kwargs)
+        if columns := subject_of(cls).facet_columns:
+            recording.note_loaded(instance, columns)
+        return instance
+
+    def stock_history(self) -> list["history.Entry"]:
+        """Return what happened to this object: who, what, when, why, how long in each state.
+
+        Returns:
+            One entry per event, oldest first; none for a row that was not adopted yet.
+        """
+        if self.stock_lifecycle is None:
+            return []
+        return history.of_lifecycle(self.stock_lifecycle, using=self._state.db or "default")
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("raw") or (args and args[0]):
+            super().save_base(*args, **kwargs)
+            return
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        kwargs["using"] = using
+        with saving.unit_of_work(self, using):
+            super().save_base(*args, **kwargs)
+
+    def _save_table(
+        self,
+        raw: bool = False,
+        cls: type[models.Model] | None = None,
+        force_insert: bool = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> Any:
+        write: Any = super()._save_table  # type: ignore[misc]
+        if raw:
+            return write(raw, cls, force_insert, force_update, using, update_fields)
+        work = saving.begin(self, update_fields, force_update=force_update)
+        is_new = work.base is None
+        updated = write(raw, cls, force_insert or is_new, force_update, using, update_fields)
+        if cls is self._meta.concrete_model:
+            saving.finish(self)
+        return updated
+
+    def _do_update(
+        self, base_qs: Any, using: str, pk_val: Any, values: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Update one table: the row of this lifecycle at this version, and no more than is ours."""
+        write: Any = super()._do_update  # type: ignore[misc]
+
+        def update(rows: Any, columns: Any) -> Any:
+            return write(rows, using, pk_val, columns, *args, **kwargs)
+
+        return saving.update_table(self, base_qs, values, update)
+
+    def refresh_from_db(
+        self, using: str | None = None, fields: Iterable[str] | None = None, **kwargs: Any
+    ) -> None:
+        """Load values anew; asked for a state, all that belongs to it, and forget what is pending."""
+        subject, ledger = subject_of(type(self)), recording.ledger_of(self)
+        names = None if fields is None else set(fields)
+        is_whole = names is None or any(n in self.__dict__ for n in names & {*subject.columns})
+        if names is not None and is_whole:
+            names |= {*subject.columns}
+        refreshing, ledger.refreshing = ledger.refreshing, True
+        try:
+            super().refresh_from_db(using, names, **kwargs)
+        finally:
+            ledger.refreshing = refreshing
+        if is_whole:
+            ledger.pending, ledger.unconfirmed = [], []
+        for name, column in subject.facet_columns.items():
+            if names is None or name in names or column.name in names:
+                recording.note_loaded(self, {name: column})
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_stock_ledger" in state:
+            state["_stock_ledger"] = state["_stock_ledger"].copy()
+        return state
+
+    def _stock_fields(self) -> tuple[StockField, ...]:
+        return subject_of(type(self)).fields
+
+    def _load_stock_columns(self) -> None:
+        """Load what is deferred of state and version, all at once, so that they fit together."""
+        columns = subject_of(type(self)).columns
+        if any(name not in self.__dict__ for name in columns):
+            self.refresh_from_db(fields=[*columns, *self._deferred_facets()])
+
+    def _deferred_facets(self) -> list[str]:
+        columns = subject_of(type(self)).facet_columns
+        return [name for name in columns if name not in self.__dict__]
+
+    def _facet_values(self) -> dict[str, Any]:
+        """Return the facet columns as they are in memory."""
+        columns = subject_of(type(self)).facet_columns
+        return {name: getattr(self, name) for name in columns}
+
+    def _refuse_expression(self, name: str) -> None:
+        value = self.__dict__[name]
+        if hasattr(value, "resolve_expression"):
+            raise InvalidDeclaration(
+                f"{self._meta.label}.{name} is a facet and cannot be saved as the expression {value!r}: "
+                "its value must be known to be recorded. Assign a value."
+            )
+
+
+def _record_deletions(sender: type[models.Model], **kwargs: Any) -> None:
+    if issubclass(sender, StockflowModel) and not sender._meta.abstract:
+        pre_delete.connect(deletion.close, sender=sender, dispatch_uid="stockflow")
+
+
+class_prepared.connect(_record_deletions, dispatch_uid="stockflow")

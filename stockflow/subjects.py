@@ -1,0 +1,68 @@
+"""What saving needs to know of a model, worked out once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from stockflow.facets import FacetPath
+from stockflow.fields import StockField, facets_of, family
+
+STOCK_COLUMNS = ("stock_lifecycle", "stock_version", "stock_changed_at")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model whose objects' membership is recorded.
+
+    Attributes:
+        model: The class asked about.
+        table: The concrete class whose table has the lifecycle and the version.
+        fields: The stock fields, in order of declaration.
+        columns: All columns that only a save with events writes, by attribute.
+        facet_columns: The columns that facets hang on, by attribute.
+        has_one_field: Whether each object has one stock field only, children's included.
+    """
+
+    model: type[models.Model]
+    table: type[models.Model]
+    fields: tuple[StockField, ...]
+    columns: "dict[str, models.Field[Any, Any]]"
+    facet_columns: "dict[str, models.Field[Any, Any]]"
+    has_one_field: bool
+
+    def facets(self, name: str) -> dict[str, FacetPath]:
+        """The declared facets of field *name*, by lookup."""
+        return facets_of(self.model, name)
+
+
+_subjects: dict[type[models.Model], Subject] = {}
+
+
+def subject_of(model: type[models.Model]) -> Subject:
+    """Return what saving needs to know of *model*."""
+    known = _subjects.get(model)
+    if known is None:
+        known = _subjects[model] = _build(model)
+    return known
+
+
+def stock_fields(model: type[models.Model]) -> tuple[StockField, ...]:
+    """Return the stock fields of *model*, in order of declaration."""
+    return tuple(f for f in model._meta.concrete_fields if isinstance(f, StockField))
+
+
+def _build(model: type[models.Model]) -> Subject:
+    meta, fields = model._meta, stock_fields(model)
+    names = [n for f in fields for n in (f.name, f.since_name, f.due_name)]
+    table: Any = meta.get_field("stock_version").model
+    facets = [path for f in fields for path in facets_of(model, f.name).values()]
+    relatives = family(table._meta.concrete_model)
+    return Subject(
+        model=model,
+        table=table,
+        fields=fields,
+        columns={name: meta.get_field(name) for name in (*STOCK_COLUMNS, *names)},  # type: ignore[misc]
+        facet_columns={path.attname: path.first for path in facets},
+        has_one_field=len({f.name for m in relatives for f in stock_fields(m)}) == 1,
+    )

@@ -1,0 +1,49 @@
+"""Helpers for the tests of projects that use stockflow."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from stockflow import conf
+from stockflow.domain.instants import require_instant
+
+__all__ = ["Clock", "clock"]
+
+
+class Clock:
+    """A clock that stands still until it is told to move."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = require_instant(at, "at")
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def move_to(self, at: datetime) -> None:
+        """Make it *at*; going back is allowed, as real clocks do."""
+        self.at = require_instant(at, "at")
+
+    def advance(self, by: timedelta) -> None:
+        """Let *by* pass."""
+        self.at += by
+
+
+@contextmanager
+def clock(at: datetime) -> Iterator[Clock]:
+    """Set the time that stockflow sees to *at*, in every thread, until the block ends.
+
+    It decides what is due, what ``occurred_at`` is and where an open series ends;
+    ``recorded_at`` stays the database's.
+
+    >>> from datetime import UTC, datetime, timedelta
+    >>> with clock(datetime(2026, 3, 3, tzinfo=UTC)) as time:
+    ...     time.advance(timedelta(days=7))
+    ...     conf.now().isoformat()
+    '2026-03-10T00:00:00+00:00'
+    """
+    before, moved = conf._test_clock, Clock(at)
+    conf._test_clock = moved
+    try:
+        yield moved
+    finally:
+        conf._test_clock = before

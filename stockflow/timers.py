@@ -1,0 +1,94 @@
+"""The timers that go with a save: one row per object and field that decays."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from stockflow.domain.decay import earliest
+from stockflow.domain.instants import to_micros
+from stockflow.machines import machine_of
+from stockflow.recording import Pending
+from stockflow.subjects import subject_of
+from stockflow.tables import Kind
+
+if TYPE_CHECKING:
+    from stockflow.models import StockflowModel
+
+_UPSERT = (
+    "INSERT INTO stockflow_scheduledtransition "
+    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {} "
+    "ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
+    "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
+    "parked_at = NULL"
+)
+_DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
+
+
+def write(instance: "StockflowModel", using: str, events: Sequence[Pending]) -> None:
+    """Start and end the timers of the fields that *events* moved, the last of them at its version."""
+    subject = subject_of(type(instance))
+    lifecycle = lifecycle_value(instance, using)
+    started: list[tuple[Any, ...]] = []
+    ended: list[str] = []
+    for field in subject.fields:
+        entering = _entering(instance, field.name, events)
+        if entering is None:
+            continue
+        version, had_timer = entering
+        due_at = instance.__dict__[field.due_name]
+        if due_at is not None:
+            transition = _earliest(instance, field)
+            label = instance._meta.label_lower
+            started.append((lifecycle, label, field.name, version, transition, to_micros(due_at)))
+        elif had_timer:
+            ended.append(field.name)
+    _execute(using, started, lifecycle, ended)
+
+
+def lifecycle_value(instance: "StockflowModel", using: str) -> Any:
+    """Return the instance's lifecycle as the database keeps it."""
+    column = subject_of(type(instance)).columns["stock_lifecycle"]
+    return column.get_db_prep_value(instance.stock_lifecycle, connections[using], prepared=False)
+
+
+def _entering(
+    instance: "StockflowModel", name: str, events: Sequence[Pending]
+) -> tuple[int, bool] | None:
+    """Return the version of the event that entered the state, and whether a timer ran before."""
+    first = instance.stock_version - len(events) + 1
+    moves = [
+        (version, event)
+        for version, event in enumerate(events, first)
+        if event.field == name and event.kind in (Kind.ENTERED, Kind.MOVED)
+    ]
+    return (moves[-1][0], moves[0][1].had_timer) if moves else None
+
+
+def _earliest(instance: "StockflowModel", field: Any) -> str:
+    decays = machine_of(type(instance), field.name).decays(instance.__dict__[field.name])
+    if len(decays) == 1:
+        return decays[0].transition
+    first = earliest(decays, instance.__dict__[field.since_name], instance)
+    return first[0].transition if first else ""
+
+
+def _execute(
+    using: str, started: list[tuple[Any, ...]], lifecycle: Any, ended: list[str]
+) -> None:
+    if not (started or ended):
+        return
+    with connections[using].cursor() as cursor:
+        if started:
+            rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
+            cursor.execute(_UPSERT.format(rows), [value for row in started for value in row])
+        if ended:
+            cursor.execute(_DELETE.format(", ".join(["%s"] * len(ended))), [lifecycle, *ended])
+
+
+def clear(using: str, lifecycle: Any) -> None:
+    """End all timers of an object that is deleted."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s", [lifecycle]
+        )

@@ -1,0 +1,70 @@
+"""The decorator: a ``django_fsm.transition`` that also decays and belongs to a flow."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import django_fsm
+
+from stockflow.domain.decay import Delay
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What :func:`transition` adds to a declaration, kept among its ``custom`` values."""
+
+    KEY: ClassVar[str] = "stockflow"
+
+    after: Delay | None = None
+    flow: str = ""
+    order: int = 0
+    """The place in the order of declaration; native transitions have none, and no decay."""
+
+
+_declared = itertools.count(1)
+
+
+def transition(
+    field: Any,
+    source: Any = "*",
+    target: Any = None,
+    on_error: Any = None,
+    conditions: list[Callable[..., bool]] | None = None,
+    permission: Any = None,
+    custom: dict[str, Any] | None = None,
+    *,
+    after: Delay | None = None,
+    flow: str = "",
+) -> Callable[[F], F]:
+    """Declare a method to be a transition of *field*.
+
+    All that ``django_fsm.transition`` takes means what it means there; a method may be
+    decorated several times, for several sources.
+
+    Args:
+        field: The :class:`StockField`, a reference to it (``Lead.temperature``) or its name.
+        source: The state or states that it leaves; ``"*"`` for any, ``"+"`` for any but *target*.
+        target: The state that it enters, ``RETURN_VALUE`` or ``GET_STATE``; None to change none.
+        on_error: The state to enter when the method raises.
+        conditions: Functions of the instance that must all be true.
+        permission: What ``has_transition_perm`` asks for.
+        custom: Values of your own.
+        after: Makes it a decay: it happens by itself this long after *source* was entered. A
+            ``timedelta``, a ``relativedelta`` (calendar), or a function of the instance that
+            gives one of these, the due instant, or None for never.
+        flow: The name under which the history shows it; the method's own by default.
+    """
+    extras = Extras(after, flow, next(_declared))
+    declared = django_fsm.transition(
+        getattr(field, "name", None) if hasattr(field, "model_labels") else field,  # type: ignore[arg-type]
+        source,
+        target,
+        on_error,
+        conditions,
+        permission,
+        {**(custom or {}), Extras.KEY: extras},
+    )
+    return declared

@@ -1,0 +1,187 @@
+"""Models of the tests: one for each way in which a model may use stockflow."""
+
+import uuid
+from datetime import datetime, timedelta
+
+
+import django_fsm
+from dateutil.relativedelta import relativedelta
+from django.db import models
+from django_fsm import GET_STATE, RETURN_VALUE
+
+from stockflow.models import StockField, StockflowModel, transition
+
+
+class Rep(models.Model):
+    """Who owns leads."""
+
+    name = models.CharField(max_length=20)
+    team = models.CharField(max_length=20)
+    manager = models.ForeignKey("self", on_delete=models.PROTECT, null=True)
+
+
+def is_paid(lead: "Lead") -> bool:
+    """A condition."""
+    return bool(lead.amount >= 0)
+
+
+class Lead(StockflowModel):
+    """The lead of the README: decays, facets, conditions and permissions."""
+
+    channel = models.CharField(max_length=20, default="web")
+    owner = models.ForeignKey(Rep, on_delete=models.PROTECT, null=True)
+    amount = models.DecimalField(max_digits=9, decimal_places=2, default=0)
+    note = models.CharField(max_length=50, default="")
+    temperature = StockField(default="hot", facets=["channel", "owner__team"])
+
+    @transition(temperature, source="hot", target="warm", after=timedelta(days=7))
+    def cool(self) -> None: ...
+
+    @transition(temperature, source="warm", target="cold", after=timedelta(days=30))
+    def chill(self) -> None: ...
+
+    @transition(temperature, source=["warm", "cold"], target="hot", flow="rekindling")
+    def rekindle(self) -> None: ...
+
+    @transition(
+        temperature,
+        source=["hot", "warm"],
+        target="won",
+        permission="crm.close_lead",
+        conditions=[is_paid],
+    )
+    def win(self, amount: int) -> str:
+        self.amount = amount  # type: ignore[assignment]
+        return "won"
+
+    @transition(temperature, source="*", target="lost")
+    def lose(self, channel: str | None = None) -> None:
+        self.channel = channel or self.channel
+
+    @transition(temperature, source="hot")
+    def ping(self) -> None: ...
+
+    @transition(temperature, source="hot", target="hot")
+    def touch(self) -> None: ...
+
+    @transition(temperature, source="hot", target="won", on_error="broken")
+    def break_down(self) -> None:
+        raise ValueError("broken down")
+
+
+class HotLead(Lead):
+    """A proxy."""
+
+    class Meta:
+        proxy = True
+
+
+class BigLead(Lead):
+    """A child with a table and a stock field of its own."""
+
+    budget = models.IntegerField(default=0)
+    stage = StockField(default="draft", facets=["budget"])
+
+    @transition(stage, source="draft", target="offered", after=timedelta(days=1))
+    def offer(self) -> None: ...
+
+
+class Ticket(StockflowModel):
+    """Plain: no facet, no decay, native decorators, dynamic targets."""
+
+    title = models.CharField(max_length=50, default="")
+    state = StockField(default="new", choices=[("new", "New"), ("archived", "Archived")])
+
+    @django_fsm.transition(state, source="new", target="open")
+    def open(self) -> None: ...
+
+    @django_fsm.transition(state, source="open", target="new")
+    def reopen(self) -> None: ...
+
+    @django_fsm.transition(state, source="*", target=RETURN_VALUE("open", "closed"))
+    def decide(self, close: bool) -> str:
+        return "closed" if close else "open"
+
+    @django_fsm.transition(
+        state, source="*", target=GET_STATE(lambda ticket, to: to, states=["open", "closed"])
+    )
+    def put(self, to: str) -> None: ...
+
+    @django_fsm.transition(state, source="+", target="closed")
+    def close(self) -> None: ...
+
+
+class Order(StockflowModel):
+    """Two fields, a UUID key, decays of every kind of delay."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    grace = models.DurationField(default=timedelta(days=2))
+    deadline = models.DateTimeField(null=True)
+    payment = StockField(default="due")
+    delivery = StockField(default="waiting")
+
+    def _grace(self) -> timedelta:
+        return self.grace
+
+    def _deadline(self) -> datetime | None:
+        return self.deadline
+
+    @transition(payment, source="due", target="overdue", after=_grace)
+    def dun(self) -> None: ...
+
+    @transition(payment, source="overdue", target="written_off", after=relativedelta(months=1))
+    def write_off(self) -> None: ...
+
+    @transition(payment, source=["due", "overdue"], target="paid")
+    def pay(self) -> None: ...
+
+    @transition(delivery, source="waiting", target="late", after=_deadline)
+    def delay(self) -> None: ...
+
+    @transition(delivery, source=["waiting", "late"], target="sent")
+    def send(self) -> None: ...
+
+    @transition(delivery, source="waiting", target="cancelled", after=timedelta(days=90))
+    def cancel(self) -> None:
+        self.payment_note = "cancelled"
+
+
+class Phase(StockflowModel):
+    """An abstract base: each child has the field, the methods and a log of its own."""
+
+    phase = StockField(default="on", facets=["kind"])
+    kind = models.CharField(max_length=10, default="a")
+
+    class Meta:
+        abstract = True
+
+    @transition(phase, source="on", target="off", after=timedelta(hours=1))
+    def switch_off(self) -> None: ...
+
+
+class Lamp(Phase):
+    """One child."""
+
+
+class Radio(Phase):
+    """A sibling, with a natural key."""
+
+    code = models.CharField(max_length=10, primary_key=True)
+
+
+class Tag(models.Model):
+    """Deleting it deletes its labelled tickets."""
+
+    name = models.CharField(max_length=10)
+
+
+class Labelled(StockflowModel):
+    """Deleted by a cascade."""
+
+    tag = models.ForeignKey(Tag, on_delete=models.CASCADE)
+    state = StockField(default="on")
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
+
+
