@@ -10,6 +10,7 @@
 import doctest
 import re
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +29,7 @@ TARGETS = re.findall(r"^\$? ?make (\w+)", README, re.MULTILINE)
 
 
 @pytest.fixture(name="time")
-def _time() -> Clock:
+def _time() -> Iterator[Clock]:
     with clock(datetime(2026, 3, 2, 9, tzinfo=UTC)) as time:
         yield time
 

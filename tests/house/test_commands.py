@@ -24,7 +24,7 @@ def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 
 
 def _load(name: str) -> BaseCommand:
-    return load_command_class(get_commands()[name], name)  # type: ignore[arg-type]
+    return load_command_class(get_commands()[name], name)
 
 
 SUBCOMMANDS = [
