@@ -43,11 +43,12 @@ test-postgres: $(VENV)/.installed-test  ## Run the tests on the PostgreSQL of DA
 	esac
 
 coverage:  ## Run the tests as `make test` does, and report branch coverage
+	@rm -f .coverage .coverage.*
 	@$(MAKE) test ARGS='--cov --cov-report= $(ARGS)'
 	@$(MAKE) coverage-report
 
 coverage-report: $(VENV)/.installed-test  # of test runs with ARGS='--cov --cov-report='
-	@$(PY) -m coverage combine && $(PY) -m coverage report
+	@$(PY) -m coverage combine && $(PY) -m coverage report --fail-under 95
 
 lint: $(VENV)/.installed-lint  ## Check style, types, the arrows between the rooms, and migrations
 	$(say) 'ruff'
