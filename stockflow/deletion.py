@@ -47,7 +47,7 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
 def _locked(sender: type[Any], instance: Any, using: str) -> Any:
     rows = sender._base_manager.using(using)
     if connections[using].features.has_select_for_no_key_update:
-        rows = rows.select_for_update(no_key=True, of=("self",))
+        rows = rows.select_for_update(no_key=True)
     return rows.filter(pk=instance.pk).first()
 
 

@@ -1,6 +1,6 @@
 """What happened to an object in memory and is not saved yet."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
@@ -241,8 +241,10 @@ def due(instance: Any, field: "StockField", since: datetime) -> datetime | None:
     return None if first is None else first[1]
 
 
-def settle(instance: Any, until: datetime, *, inclusive: bool = False) -> int:
+def settle(instance: Any, until: datetime) -> int:
     """Apply each decay that fell due before *until* as a pending event at its due instant.
+
+    At exactly a due instant what is called wins.
 
     A decay whose conditions are false stays overdue, and its field is left as it is.
 
@@ -251,7 +253,7 @@ def settle(instance: Any, until: datetime, *, inclusive: bool = False) -> int:
     """
     blocked: set[str] = set()
     for step in range(STEPS_AT_ONCE):
-        overdue = _first_overdue(instance, until, inclusive, blocked)
+        overdue = first_overdue(instance, until, blocked)
         if overdue is None:
             return step
         due_at, field, decay = overdue
@@ -276,9 +278,10 @@ def decay_at(instance: Any, transition: str, due_at: datetime) -> None:
         ledger.decay = None
 
 
-def _first_overdue(
-    instance: Any, until: datetime, inclusive: bool, blocked: set[str]
+def first_overdue(
+    instance: Any, until: datetime, blocked: Container[str] = (), *, inclusive: bool = False
 ) -> "tuple[datetime, StockField, Decay] | None":
+    """Return the decay of *instance* that fell due first, when, and of which field."""
     found: tuple[datetime, StockField, Decay] | None = None
     for field in instance._stock_fields():
         due_at = instance.__dict__.get(field.due_name)

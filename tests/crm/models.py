@@ -90,7 +90,10 @@ class Ticket(StockflowModel):
     """Plain: no facet, no decay, native decorators, dynamic targets."""
 
     title = models.CharField(max_length=50, default="")
-    state = StockField(default="new", choices=[("new", "New"), ("archived", "Archived")])
+    state = StockField(
+        default="new",
+        choices=[("new", "New"), ("open", "Open"), ("closed", "Closed"), ("archived", "Archived")],
+    )
 
     @django_fsm.transition(state, source="new", target="open")
     def open(self) -> None: ...

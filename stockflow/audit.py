@@ -1,0 +1,120 @@
+"""``manage.py stockflow audit``: one object's history, in a terminal."""
+
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
+
+from stockflow import history
+from stockflow.subcommands import Subcommand, register
+
+_HEADERS = ("when (UTC)", "recorded", "field", "from", "to", "flow", "stayed", "actor", "reason", "data")
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="app.Model", help="The object's model.")
+    parser.add_argument("key", nargs="?", metavar="KEY", help="Its primary key.")
+    parser.add_argument("--lifecycle", metavar="UUID", help="Its stream, for a deleted object.")
+    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+
+
+def _run(
+    command: BaseCommand,
+    *,
+    model: str | None,
+    key: str | None,
+    lifecycle: str | None,
+    database: str,
+    **options: Any,
+) -> None:
+    if (lifecycle is None) == (model is None or key is None):
+        raise CommandError("Name an object: app.Model KEY, or --lifecycle UUID for a deleted one.")
+    if lifecycle is None:
+        title, stream = _find(str(model), str(key), database)
+    else:
+        title, stream = f"Lifecycle {lifecycle}", _parse(lifecycle)
+    entries = history.of_lifecycle(stream, using=database)
+    if not entries:
+        raise CommandError(f"Nothing is recorded of lifecycle {stream}. Is it from another database?")
+    command.stdout.write(command.style.MIGRATE_HEADING(title))
+    for line in _table([_HEADERS, *(_row(entry) for entry in entries)]):
+        command.stdout.write(line)
+
+
+def _find(label: str, key: str, database: str) -> tuple[str, uuid.UUID]:
+    from stockflow.models import StockflowModel  # noqa: PLC0415  needs the app registry
+
+    try:
+        model = apps.get_model(label)
+    except (LookupError, ValueError):
+        model = None
+    if model is None or not issubclass(model, StockflowModel):
+        known = sorted(m._meta.label for m in apps.get_models() if issubclass(m, StockflowModel))
+        raise CommandError(f"{label!r} has no stock history. Models that have: {', '.join(known)}.")
+    try:
+        row = model._base_manager.using(database).filter(pk=key).first()
+    except (ValueError, ValidationError):
+        raise CommandError(f"{key!r} is no key of {model._meta.label}.") from None
+    if row is None:
+        raise CommandError(
+            f"There is no {model._meta.label} {key!r}. If it was deleted, its history is found by "
+            "--lifecycle UUID."
+        )
+    if row.stock_lifecycle is None:
+        raise CommandError(
+            f"{model._meta.label} {key!r} has no history yet: it begins with its first transition."
+        )
+    return f"{model._meta.label} {key}: {row} (lifecycle {row.stock_lifecycle})", row.stock_lifecycle
+
+
+def _parse(lifecycle: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(lifecycle)
+    except ValueError:
+        raise CommandError(
+            f"{lifecycle!r} is no lifecycle: a UUID such as {uuid.UUID(int=0)} is."
+        ) from None
+
+
+def _row(entry: history.Entry) -> tuple[str, ...]:
+    return (
+        f"{entry.occurred_at:%Y-%m-%d %H:%M:%S}",
+        f"{entry.recorded_at:%Y-%m-%d %H:%M:%S}",
+        entry.field,
+        entry.source or "(outside)",
+        entry.target or "(outside)",
+        entry.flow or f"({entry.kind})",
+        "" if entry.spent is None else _length(entry.spent) + (" so far" if entry.is_open else ""),
+        entry.actor,
+        entry.reason,
+        json.dumps(entry.data, ensure_ascii=False) if entry.data else "",
+    )
+
+
+def _length(length: timedelta) -> str:
+    """Return *length* to the second, such as ``3 d 04:00:00``."""
+    seconds = length // timedelta(seconds=1)
+    clock = f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{length.days:,} d {clock}"
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return *rows* as aligned lines, without the columns that are empty."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+register(
+    "audit",
+    Subcommand("Show one object's history: who, what, when, why.", _add_arguments, _run),
+)
