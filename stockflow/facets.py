@@ -12,7 +12,7 @@ from django.db import models
 from stockflow.domain.cells import FacetValue
 from stockflow.errors import InvalidDeclaration
 
-_TEXT = ("CharField", "TextField", "SlugField", "FilePathField", "GenericIPAddressField")
+_TEXT = ("CharField", "TextField", "SlugField")
 _NUMBER = (
     "AutoField",
     "BigAutoField",
@@ -57,7 +57,7 @@ _CODECS: dict[str, Codec] = {
     "BooleanField": Codec(
         bool,
         _same,
-        "CASE WHEN {} THEN 'true' ELSE 'false' END",
+        "{}::text",
         "CASE {} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END",
     ),
     "UUIDField": Codec(

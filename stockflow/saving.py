@@ -14,7 +14,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import Key, append_following, append_opening
 from stockflow.recording import Batch, Ledger, Pending, ledger_of
 from stockflow.subjects import Subject, subject_of
-from stockflow.tables import Kind
+from stockflow.tables import STOCKFLOW, Event, Kind
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -201,7 +201,14 @@ def _changed_facets(instance: "StockflowModel", names: frozenset[str] | None) ->
         if names is None or column.name in names or attname in names:
             instance._refuse_expression(attname)
             changed.add(attname)
+    for attname in changed - loaded.keys():  # set while it was deferred
+        loaded[attname] = _stored(instance, attname)
     return changed
+
+
+def _stored(instance: "StockflowModel", attname: str) -> Any:
+    rows = type(instance)._base_manager.using(ledger_of(instance).work.using)
+    return rows.filter(pk=instance.pk).values_list(attname, flat=True).first()
 
 
 def _with_facet_changes(instance: "StockflowModel", work: Work) -> list[Pending]:
@@ -299,7 +306,7 @@ def recover(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
     """
     row = _row(instance, work.using)
     version = None if row is None else row["stock_version"]
-    lost = ledger.lost_since(version)
+    lost = [] if row is None and _is_logged(instance, work.using) else ledger.lost_since(version)
     if not lost or not work.is_adopted:
         raise conflict(instance, work, row)
     ledger.unconfirmed = ledger.unconfirmed[: -len(lost)]
@@ -314,6 +321,11 @@ def recover(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
         append_opening(connection, subject, originator, events)
     elif not append_following(*_arguments(instance, work)):
         raise conflict(instance, work, row)
+
+
+def _is_logged(instance: "StockflowModel", using: str) -> bool:
+    events = Event.objects.using(using).filter(application=STOCKFLOW)
+    return events.filter(originator=str(instance.stock_lifecycle)).exists()
 
 
 def update_table(
