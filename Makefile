@@ -59,6 +59,7 @@ lint: $(VENV)/.installed-lint  ## Check style, types, the arrows between the roo
 	@$(VENV)/bin/lint-imports
 	$(say) 'makemigrations --check'
 	@env -u DATABASE_URL $(PY) -m django makemigrations --check --dry-run --settings tests.settings --pythonpath .
+	@env -u DATABASE_URL $(PY) example/manage.py makemigrations --check --dry-run
 
 format: $(VENV)/.installed-lint  ## Mend what can be mended by machine
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .

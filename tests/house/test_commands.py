@@ -41,7 +41,10 @@ def test_command_has_help_and_a_mention(name: str) -> None:
     assert f"manage.py {name}" in README
 
 
-@pytest.mark.parametrize(("name", "subcommand", "text"), SUBCOMMANDS)
+@pytest.mark.parametrize(
+    ("name", "subcommand", "text"),
+    [pytest.param(*row, id=f"{row[0]}-{row[1]}") for row in SUBCOMMANDS],
+)
 def test_subcommand_has_help_and_a_mention(name: str, subcommand: str, text: str) -> None:
     """So does each of its subcommands."""
     assert text
