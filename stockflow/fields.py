@@ -208,7 +208,7 @@ class StockField(django_fsm.FSMField):
 
     def set_state(self, instance: Any, state: Any) -> None:
         """Enter *state*; inside a transition, remember the move."""
-        recording.moved(instance, self, str.__str__(state))
+        recording.moved(instance, self, state)
 
     def due(self, instance: "StockflowModel", since: datetime) -> datetime | None:
         """Return when the earliest decay of the instance's state is due, entered at *since*."""

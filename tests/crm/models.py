@@ -114,6 +114,22 @@ class Ticket(StockflowModel):
     def close(self) -> None: ...
 
 
+class RushedTicket(Ticket):
+    """A proxy with a transition that calls and saves another one."""
+
+    class Meta:
+        proxy = True
+
+    @django_fsm.transition("state", source="new", target="closed")
+    def rush(self) -> None:
+        self.open()
+        self.save()
+
+    @django_fsm.transition("state", source="*", target=RETURN_VALUE())
+    def become(self, state: str) -> str:
+        return state
+
+
 class Order(StockflowModel):
     """Two fields, a UUID key, decays of every kind of delay."""
 
