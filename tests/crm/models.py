@@ -188,6 +188,57 @@ class Radio(Phase):
     code = models.CharField(max_length=10, primary_key=True)
 
 
+class Shade(models.TextChoices):
+    """States and facet values as an enumeration."""
+
+    LIGHT = "light"
+    DARK = "dark"
+
+
+class Paint(StockflowModel):
+    """States of an enumeration; facets of every kind of column."""
+
+    tone = models.CharField(max_length=10, choices=Shade, default=Shade.LIGHT)
+    batch = models.UUIDField(null=True)
+    mixed_on = models.DateField(null=True)
+    glossy = models.BooleanField(default=False)
+    number = models.SmallIntegerField(null=True)
+    rep = models.ForeignKey(Rep, on_delete=models.PROTECT, null=True)
+    label = models.CharField(max_length=10, unique=True, null=True)
+    shade = StockField(
+        default=Shade.LIGHT,
+        choices=Shade.choices,
+        facets=["tone", "batch", "mixed_on", "glossy", "number", "rep", "rep__manager__team"],
+    )
+
+    @transition(shade, source=Shade.LIGHT, target=Shade.DARK)
+    def darken(self) -> None: ...
+
+    @transition(shade, source=Shade.DARK, target=Shade.LIGHT)
+    def lighten(self) -> None: ...
+
+
+class Visible(models.Manager["Veiled"]):
+    """A base manager that hides rows, as soft deletion does."""
+
+    def get_queryset(self) -> "models.QuerySet[Veiled]":
+        return super().get_queryset().filter(hidden=False)
+
+
+class Veiled(StockflowModel):
+    """Saved through a base manager that may not see it."""
+
+    hidden = models.BooleanField(default=False)
+    state = StockField(default="on")
+    visible = Visible()
+
+    class Meta:
+        base_manager_name = "visible"
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
+
+
 class Tag(models.Model):
     """Deleting it deletes its labelled tickets."""
 
