@@ -396,8 +396,11 @@ def update_table(
     if work.events:
         raise conflict(instance, work, _row(instance, work.using))
     if ledger.unconfirmed and _is_recorded(instance, work, ledger.unconfirmed[-1]):
-        lifecycle = {"stock_lifecycle": instance.stock_lifecycle}
-        return update(base_qs.filter(**lifecycle), _columns(instance, subject, work, given, table))
+        rows = base_qs.filter(stock_lifecycle=instance.stock_lifecycle)
+        updated = update(rows, _columns(instance, subject, work, given, table))
+        if not updated:
+            raise conflict(instance, work, None)
+        return updated
     recover(instance, ledger, work)
     if work.base is None:
         return updated  # the row is lost too: Django inserts it
@@ -470,14 +473,16 @@ def conflict(
             "and _state.adding = True."
         )
     version = row.pop("stock_version")
-    if version == work.base and not ledger_of(instance).unconfirmed:
+    own = ledger_of(instance).unconfirmed
+    if version == work.base and (not own or _is_recorded(instance, work, own[-1])):
         return ConcurrentTransition(
             f"{name} is at version {version} as expected, but its row says {row}: it was changed "
             "behind the log. Undo that change, or load the object again and retry."
         )
     known = work.base if work.events else instance.stock_version
+    seen = f"not {known}" if version != known else "but not by this instance"
     return ConcurrentTransition(
-        f"{name} is at version {version}, not {known}: another writer was first. "
+        f"{name} is at version {version}, {seen}: another writer was first. "
         "Load it again and retry."
     )
 
