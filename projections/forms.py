@@ -43,10 +43,8 @@ class RangeForm(forms.Form):
         try:
             start, end = self._instant(cleaned["start"]), self._instant(cleaned["end"])
             cut = buckets(start, end, cleaned["every"], self.zone)
-        except InvalidBuckets:
-            raise forms.ValidationError(
-                f"The range must end after it begins: {cleaned['end']} is not after {cleaned['start']}."
-            ) from None
+        except InvalidBuckets as error:
+            raise forms.ValidationError(str(error)) from None
         if len(cut) > MOST_BUCKETS:
             raise forms.ValidationError(
                 f"{cleaned['start']} to {cleaned['end']} has {len(cut):,} rows of one "

@@ -37,7 +37,7 @@ def page(view: View[P]) -> View[P]:
     """Make *view* a page for staff, its instants in the zone in which days are cut."""
 
     @wraps(view)
-    def shown(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def shown(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         with timezone.override(conf.time_zone()):
             return view(request, *args, **kwargs)
 

@@ -134,7 +134,7 @@ def test_decays_have_their_dates(loaded: Loaded) -> None:
     decays = Event.objects.filter(actor="stockflow.schedule").values_list(
         "originator", "occurred_at"
     )
-    found = [(keys[lifecycle], from_micros(micros)) for lifecycle, micros in decays]
+    found = [(keys[lifecycle], from_micros(micros or 0)) for lifecycle, micros in decays]
 
     assert sorted(found) == sorted((row["case_id"], instant(row["timestamp"])) for row in known)
     assert len(found) == (8_758 if loaded.data.name == "baseline" else 0)
