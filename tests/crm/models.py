@@ -188,6 +188,45 @@ class Radio(Phase):
     code = models.CharField(max_length=10, primary_key=True)
 
 
+def is_ready(chain: "Chain") -> bool:
+    """A condition of a decay."""
+    return chain.ready
+
+
+class Chain(StockflowModel):
+    """Decays that may be held back, or fail."""
+
+    ready = models.BooleanField(default=True)
+    is_broken = models.BooleanField(default=False)
+    state = StockField(default="a")
+
+    @transition(state, source="a", target="b", after=timedelta(days=1), conditions=[is_ready])
+    def advance(self) -> None:
+        if self.is_broken:
+            raise ValueError("broken")
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+    @transition(state, source="*", target="a")
+    def restart(self) -> None: ...
+
+
+class Loop(StockflowModel):
+    """Two decays without delay that lead to each other."""
+
+    state = StockField(default="tick")
+
+    @transition(state, source="tick", target="tock", after=timedelta(0))
+    def tock(self) -> None: ...
+
+    @transition(state, source="tock", target="tick", after=timedelta(0))
+    def tick(self) -> None: ...
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+
 class Shade(models.TextChoices):
     """States and facet values as an enumeration."""
 
