@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
-from stockflow.models import StockField, StockflowModel, transition
+from stockflow.models import StockField, StockflowManager, StockflowModel, transition
 
 
 class Rep(models.Model):
@@ -257,11 +257,12 @@ class Paint(StockflowModel):
     def lighten(self) -> None: ...
 
 
-class Visible(models.Manager["Veiled"]):
+class Visible(StockflowManager):
     """A base manager that hides rows, as soft deletion does."""
 
     def get_queryset(self) -> "models.QuerySet[Veiled]":
-        return super().get_queryset().filter(hidden=False)
+        rows: models.QuerySet[Veiled] = super().get_queryset()
+        return rows.filter(hidden=False)
 
 
 class Veiled(StockflowModel):
