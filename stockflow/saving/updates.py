@@ -25,8 +25,8 @@ def update_row(
     Returns:
         How many rows there were; None, and nothing is done, if it takes Django to say.
     """
-    model: Any = rows.model
-    meta, connection = model._meta, cursor.db
+    meta: Any = rows.model._meta
+    connection = cursor.db
     if rows.query.where or meta.pk is None:
         return None
     names, values = [], []
@@ -50,9 +50,9 @@ def update_row(
 
 @lru_cache(maxsize=1024)
 def _sql(
-    using: str, model: Any, names: tuple[str, ...], tests: tuple[tuple[str, bool], ...]
+    using: str, meta: Any, names: tuple[str, ...], tests: tuple[tuple[str, bool], ...]
 ) -> str | None:
-    quote, meta = connections[using].ops.quote_name, model._meta
+    quote = connections[using].ops.quote_name
     columns = [meta.get_field(name) for name in names]
     if not columns or any(
         hasattr(column, "get_placeholder") or hasattr(column, "get_placeholder_sql")
