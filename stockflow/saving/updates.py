@@ -37,7 +37,7 @@ def update_row(
         values.append(column.get_db_prep_save(value, connection))
     tests = {meta.pk.attname: pk, **expected}
     sql = _sql(
-        connection.alias, rows.model, tuple(names), tuple((n, v is None) for n, v in tests.items())
+        connection.alias, meta, tuple(names), tuple((n, v is None) for n, v in tests.items())
     )
     if sql is None or any(hasattr(value, "as_sql") for value in values):
         return None
