@@ -12,14 +12,16 @@ from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.errors import InvalidDelay
 
 SINCE = datetime(2026, 1, 31, tzinfo=UTC)
-INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 
 
 @pytest.mark.parametrize(
     ("delay", "due"),
     [
         pytest.param(timedelta(days=7), "2026-02-07T00:00:00+00:00", id="days"),
-        pytest.param(timedelta(microseconds=1), "2026-01-31T00:00:00.000001+00:00", id="microsecond"),
+        pytest.param(
+            timedelta(microseconds=1), "2026-01-31T00:00:00.000001+00:00", id="microsecond"
+        ),
         pytest.param(relativedelta(months=1), "2026-02-28T00:00:00+00:00", id="month-end-clipped"),
         pytest.param(relativedelta(months=30), "2028-07-31T00:00:00+00:00", id="thirty-months"),
         pytest.param(relativedelta(years=2, months=1), "2028-02-29T00:00:00+00:00", id="leap-day"),
@@ -41,7 +43,9 @@ def test_never() -> None:
     assert Decay("cool", "hot", lambda _: None).due_at(SINCE, None) is None
 
 
-@pytest.mark.parametrize("given_", [5, "tomorrow", datetime(2026, 5, 1)], ids=["number", "text", "naive"])  # noqa: DTZ001
+@pytest.mark.parametrize(
+    "given_", [5, "tomorrow", datetime(2026, 5, 1)], ids=["number", "text", "naive"]
+)
 def test_what_is_no_delay_is_refused(given_: Any) -> None:
     """The text names the transition, the state and what to give."""
     with pytest.raises(InvalidDelay, match=r"delay of 'cool' from 'hot' gave .*: give a timedelta"):

@@ -1,6 +1,7 @@
 """The log of one lifecycle, folded."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,9 @@ def test_a_spell_for_each_event() -> None:
 
 def test_fields_do_not_end_each_other_s_spells() -> None:
     """Each field has its own."""
-    history = History([event("entered", 1, None, "a", 0), event("entered", 2, None, "b", 5, "other")])
+    history = History(
+        [event("entered", 1, None, "a", 0), event("entered", 2, None, "b", 5, "other")]
+    )
 
     assert [spell and spell.until for spell in history.spells()] == [None, None]
 
@@ -90,6 +93,6 @@ def test_spells_cover_the_life_without_overlap(moves: list[tuple[str, int]]) -> 
     history = History(events)
     spells = [spell for spell in history.spells() if spell]
 
-    assert all(one.until == other.since for one, other in zip(spells, spells[1:], strict=False))
+    assert all(one.until == other.since for one, other in pairwise(spells))
     assert spells[-1].until is None
     assert [spell.state for spell in spells] == [target for target, _ in moves]

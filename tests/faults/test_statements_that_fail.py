@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_save(in_block: bool) -> None:
     for number in itertools.count(1):
         big = _moved()
         before = trail(big)
-        failed = _fails_at(number, lambda big=big: _saved(big, in_block=in_block))
+        failed = _fails_at(number, partial(_saved, big, in_block=in_block))
         if failed:
             assert trail(big) == before
             assert_whole(BigLead.objects.get(pk=big.pk))

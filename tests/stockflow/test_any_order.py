@@ -21,7 +21,14 @@ from tests.stockflow.conftest import START
 from tests.stockflow.reading import assert_linked, assert_whole, events_of, memory_of, row_of
 
 MOVES = ["cool", "chill", "rekindle", "lose", "ping", "touch", "offer"]
-NAMES = [["note"], ["temperature"], ["channel"], ["stage"], ["owner", "budget"], ["stage", "channel"]]
+NAMES = [
+    ["note"],
+    ["temperature"],
+    ["channel"],
+    ["stage"],
+    ["owner", "budget"],
+    ["stage", "channel"],
+]
 TICK = timedelta(microseconds=1)
 
 
@@ -94,7 +101,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(number=st.integers(0, 9), days=st.integers(0, 20))
     def move_in_the_past(self, number: int, days: int) -> None:
         self.time.advance(TICK)
-        with suppress(ValueError, Lead.DoesNotExist), context(at=self.time.at - timedelta(days=days)):
+        with (
+            suppress(ValueError, Lead.DoesNotExist),
+            context(at=self.time.at - timedelta(days=days)),
+        ):
             self._pick(number).lose("past")
 
     @precondition(lambda self: self.instances)
@@ -191,7 +201,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
-class TestAnyOrder(AnyOrder.TestCase):  # type: ignore[misc]
+class TestAnyOrder(AnyOrder.TestCase):  # type: ignore[misc, valid-type]
     """A hundred careless histories."""
 
     settings = settings(
