@@ -205,8 +205,11 @@ def _forget(
 ) -> None:
     """The timer is not what its object says: another worker was first, or the object is gone."""
     chunk.settled += 1
+    unchanged = ScheduledTransition.objects.using(using).filter(id=timer.id, due_at=timer.due_at)
     if row is None or stored is None:
-        ScheduledTransition.objects.using(using).filter(id=timer.id, due_at=timer.due_at).delete()
+        unchanged.delete()
+    else:  # else it would be found due for ever
+        unchanged.update(due_at=to_micros(stored))
 
 
 def _fail(timer: ScheduledTransition, error: Exception, using: str, chunk: Chunk) -> None:

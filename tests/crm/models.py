@@ -156,6 +156,9 @@ class Order(StockflowModel):
     @transition(delivery, source="waiting", target="late", after=_deadline)
     def delay(self) -> None: ...
 
+    @transition(delivery, source="waiting", target="waiting")
+    def wait_again(self) -> None: ...
+
     @transition(delivery, source=["waiting", "late"], target="sent")
     def send(self) -> None: ...
 

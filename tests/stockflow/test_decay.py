@@ -487,3 +487,42 @@ def test_a_stray_timer_is_cleared(time: Clock) -> None:
 
     assert fire() == 0
     assert not ScheduledTransition.objects.filter(lifecycle=lead.stock_lifecycle).exists()
+
+
+def test_a_timer_that_is_not_what_its_row_says_is_mended(time: Clock) -> None:
+    """A row changed by SQL does not keep the schedule busy for ever."""
+    lead = Lead.objects.create()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE crm_lead SET temperature_due_at = %s", [time.at + 30 * DAY])
+    time.advance(10 * DAY)
+    early = fire()
+    time.advance(30 * DAY)
+
+    assert (early, fire()) == (0, 1)
+    assert trail(lead)[1:] == ["moved hot>warm"]
+
+
+def test_a_timer_of_a_model_that_is_gone_is_told(time: Clock) -> None:
+    """The others fire."""
+    gone, lead = Lead.objects.create(), Lead.objects.create()
+    ScheduledTransition.objects.filter(lifecycle=gone.stock_lifecycle).update(model="crm.gone")
+    time.advance(8 * DAY)
+
+    assert fire() == 1
+    assert "gone" in timers_of(gone)["temperature"].error
+    lead.refresh_from_db()
+    assert_whole(lead)
+
+
+def test_a_state_that_no_decay_leaves_any_more(
+    time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decay taken out of the code is an error that says what to do."""
+    from stockflow import settling
+
+    lead = Lead.objects.create()
+    monkeypatch.setattr(settling, "_due_decay", lambda *_: None)
+    time.advance(8 * DAY)
+
+    assert fire() == 0
+    assert "no decay leaves 'hot' any more" in timers_of(lead)["temperature"].error

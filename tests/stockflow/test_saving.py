@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from stockflow.domain.errors import UnknownState
+from stockflow.domain.errors import StockflowError, UnknownState
 from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Kind
 from stockflow.testing import Clock
@@ -563,3 +563,37 @@ def test_bulk_operations_are_refused() -> None:
         Lead.objects.bulk_create([Lead()])
     with pytest.raises(IntegrityError, match="bulk_create"):
         HotLead.objects.bulk_create([HotLead()], ignore_conflicts=True)
+
+
+def test_a_facet_changed_after_a_new_object_s_transition() -> None:
+    """All before the first save: opened, moved, reclassified."""
+    lead = Lead()
+    lead.cool()
+    lead.channel = "phone"
+    lead.save()
+
+    assert trail(lead) == ["entered >hot", "moved hot>warm", "reclassified warm>warm"]
+    assert_whole(lead)
+
+
+def test_a_delay_that_cannot_be_told_leaves_the_state() -> None:
+    """The transition fails as a whole, in memory too."""
+    order = Order.objects.create()
+    order.deadline = "soon"
+    with pytest.raises(StockflowError, match="gave 'soon'"):
+        order.wait_again()
+    order.deadline = None
+    order.save()
+
+    assert order.delivery == "waiting"
+    assert_whole(order)
+
+
+def test_a_state_set_outside_of_a_transition_by_code_is_not_recorded() -> None:
+    """``set_state`` is django-fsm's own; what it sets in memory no save writes."""
+    ticket = Ticket.objects.create()
+    ticket._meta.get_field("state").set_state(ticket, "open")
+    ticket.save()
+
+    assert Ticket.objects.get().state == "new"
+    assert trail(ticket) == ["entered >new"]
