@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """A decay that failed this often is parked for a person to look at."""
+
+TURNS_AT_ONE_INSTANT = 100
+"""More decays of one object at one instant than this are taken for a loop."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,13 @@ def _fire(
         objects = _locked_objects(timers, using, chunk)
         queue = [(t.due_at, t.id, t) for t in timers]
         heapq.heapify(queue)
+        turns = Counter[tuple[UUID, int]]()
         while queue:
             _, _, timer = heapq.heappop(queue)
+            turns[timer.lifecycle, timer.due_at] += 1
+            if turns[timer.lifecycle, timer.due_at] > TURNS_AT_ONE_INSTANT:
+                _park_loop(timer, using, chunk)
+                continue
             following = _attempt(timer, objects, limit, using, chunk, careful=careful)
             if following is not None:
                 heapq.heappush(queue, (following.due_at, following.id, following))
@@ -210,6 +219,14 @@ def _forget(
         unchanged.delete()
     else:  # else it would be found due for ever
         unchanged.update(due_at=to_micros(stored))
+
+
+def _park_loop(timer: ScheduledTransition, using: str, chunk: Chunk) -> None:
+    timer.attempts = ATTEMPTS - 1  # trying again would only write more of the same
+    error = StockflowError(
+        f"{TURNS_AT_ONE_INSTANT} decays at one instant: does a chain of decays loop without delay?"
+    )
+    _fail(timer, error, using, chunk)
 
 
 def _fail(timer: ScheduledTransition, error: Exception, using: str, chunk: Chunk) -> None:

@@ -60,7 +60,7 @@ def test_the_zone_is_django_s_unless_named(settings: Any) -> None:
 def test_a_zone_that_is_none_is_refused(name: str, settings: Any) -> None:
     """With an example of one that is."""
     settings.STOCKFLOW_TIME_ZONE = name
-    with pytest.raises(ImproperlyConfigured, match="names no time zone.*Europe/Berlin"):
+    with pytest.raises(ImproperlyConfigured, match=r"names no time zone.*Europe/Berlin"):
         conf.time_zone()
 
 

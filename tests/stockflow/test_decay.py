@@ -468,6 +468,19 @@ def test_a_loop_without_delay_is_refused(time: Clock) -> None:
         loop.stop()
 
 
+def test_a_loop_without_delay_does_not_hang_the_schedule(time: Clock) -> None:
+    """It is parked with its error, and the others fire."""
+    loop, lead = Loop.objects.create(), Lead.objects.create()
+    time.advance(8 * DAY)
+    fire()
+    timer = timers_of(loop)["state"]
+
+    assert "loop without delay" in timer.error
+    assert timer.parked_at == micros(time.at)
+    assert trail(lead)[1:] == ["moved hot>warm"]
+    assert fire() == 0
+
+
 def test_an_unsaved_object_settles_nothing(time: Clock) -> None:
     """Its time begins with its first event."""
     lead = Lead()
