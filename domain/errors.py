@@ -10,7 +10,10 @@
     ├── InvalidBuckets        bounds or a grain that cannot be cut
     ├── InvalidDelay          a decay's delay that gives no due instant
     ├── InvalidContext        data that cannot be kept in an event
-    └── ConcurrentTransition  another writer was first (in ``stockflow.errors``)
+    ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
+    ├── InvalidDeclaration    a model, stock or flow that cannot work
+    ├── InsideTransaction     what makes transactions of its own was called inside one
+    └── InvalidIsolation      transactions of the database see too little
 
 All take their facts as positional arguments, so that they survive ``pickle``.
 """

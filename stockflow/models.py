@@ -12,12 +12,13 @@ from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
 from stockflow.errors import InvalidDeclaration
 from stockflow.subjects import subject_of
-from stockflow.tables import Event, Kind, ScheduledTransition
+from stockflow.tables import Event, Kind, Position, ScheduledTransition
 from stockflow.transitions import transition
 
 __all__ = [
     "Event",
     "Kind",
+    "Position",
     "ScheduledTransition",
     "StockField",
     "StockReference",

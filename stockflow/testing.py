@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from django.db import DEFAULT_DB_ALIAS
+
 from stockflow import conf
 from stockflow.domain.instants import require_instant
 
-__all__ = ["Clock", "clock"]
+__all__ = ["Clock", "clock", "sequence"]
 
 
 class Clock:
@@ -47,3 +49,17 @@ def clock(at: datetime) -> Iterator[Clock]:
         yield moved
     finally:
         conf._test_clock = before
+
+
+def sequence(using: str = DEFAULT_DB_ALIAS, application: str | None = None) -> int:
+    """Give each event that lacks one its position, inside a test's transaction too.
+
+    Where nothing is committed, as under ``TestCase``, readers by position see an event only
+    after this.
+
+    Returns:
+        How many events this call gave a position.
+    """
+    from stockflow.eventstore.sequencer import sequence_here  # noqa: PLC0415  needs the app registry
+
+    return sum(sequence_here(using, application))

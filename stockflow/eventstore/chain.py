@@ -1,0 +1,69 @@
+"""The hash chain: each position's hash covers its event and the position before it."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any
+
+from django.db import models
+
+from stockflow.tables import Event
+
+GENESIS = bytes(32)
+"""What the first position of a log is linked to."""
+
+
+def link(previous: bytes, values: Iterable[Any]) -> bytes:
+    """Return the hash of *values*, linked to the hash *previous*.
+
+    Each value is preceded by its kind and its length, so that nothing can be moved from one
+    to the next unseen.
+
+    >>> link(GENESIS, ["stockflow", 1, None]).hex()[:8]
+    'f95c7e33'
+
+    Args:
+        previous: The hash of the position before, :data:`GENESIS` for the first.
+        values: Whole numbers, bytes, text or None, as the database holds them.
+    """
+    digest = sha256(previous)
+    for value in values:
+        kind, data = _pack(value)
+        digest.update(b"%c%d:%b" % (kind, len(data), data))
+    return digest.digest()
+
+
+def _pack(value: Any) -> tuple[bytes, bytes]:
+    if value is None:
+        return b"n", b""
+    if isinstance(value, int):
+        return b"i", b"%d" % value
+    if isinstance(value, str):
+        return b"t", value.encode()
+    if isinstance(value, bytes | memoryview):
+        return b"b", bytes(value)
+    return b"?", repr(value).encode()  # a number where SQLite should hold text: never written so
+
+
+def columns(connection: Any, alias: str = "e") -> str:
+    """Return the expressions that read all columns of an event, texts as UTF-8 bytes.
+
+    As bytes they are compared as they are stored: a damaged text may be no text any more.
+    """
+    return ", ".join(_column(connection, field, alias) for field in event_fields())
+
+
+def event_fields() -> "Sequence[models.Field[Any, Any]]":
+    """Return the columns of an event, in the order in which they are hashed."""
+    return Event._meta.concrete_fields
+
+
+def _column(connection: Any, field: "models.Field[Any, Any]", alias: str) -> str:
+    name = f"{alias}.{connection.ops.quote_name(field.column)}"
+    if not isinstance(field, models.CharField | models.TextField):
+        return name
+    if connection.vendor == "postgresql":
+        return f"convert_to({name}, 'UTF8')"
+    return (
+        f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) "
+        f"WHEN 'null' THEN NULL ELSE 'no text' END"
+    )
