@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from stockflow.errors import InsideTransaction, InvalidIsolation
 from stockflow.eventstore.append import clock_of
@@ -71,6 +71,24 @@ def sequence(
             "of atomic(), or stockflow.testing.sequence() in a test."
         )
     return sum(sequence_here(using, application, batch_size=batch_size))
+
+
+def catch_up(using: str, application: str) -> None:
+    """Call :func:`sequence` where a reader may: outside of transactions, on what can be written."""
+    connection = connections[using]
+    if connection.in_atomic_block or not connection.get_autocommit():
+        return
+    if Unsequenced.objects.using(using).filter(application=application).exists():
+        try:
+            sequence(using, application)
+        except DatabaseError as error:
+            if not _is_read_only(error):
+                raise
+
+
+def _is_read_only(error: DatabaseError) -> bool:
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state == "25006" or "readonly database" in str(error)
 
 
 def sequence_here(
