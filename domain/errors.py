@@ -10,6 +10,7 @@
     ├── InvalidBuckets        bounds or a grain that cannot be cut
     ├── InvalidDelay          a decay's delay that gives no due instant
     ├── InvalidContext        data that cannot be kept in an event
+    ├── InvalidWitness        a witness that is none, or is not signed by this project
     ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
     ├── InvalidDeclaration    a model, stock or flow that cannot work
     ├── InsideTransaction     what makes transactions of its own was called inside one
@@ -49,3 +50,7 @@ class InvalidDelay(StockflowError, ValueError):
 
 class InvalidContext(StockflowError, ValueError):
     """Data that cannot be kept in an event."""
+
+
+class InvalidWitness(StockflowError, ValueError):
+    """A witness that is none, or is not signed by this project."""

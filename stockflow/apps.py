@@ -11,4 +11,4 @@ class StockflowConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from stockflow import audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow import assurance, audit, checks  # noqa: F401, PLC0415  registering is importing

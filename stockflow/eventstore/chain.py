@@ -1,6 +1,6 @@
 """The hash chain: each position's hash covers its event and the position before it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -49,21 +49,20 @@ def columns(connection: Any, alias: str = "e") -> str:
 
     As bytes they are compared as they are stored: a damaged text may be no text any more.
     """
-    return ", ".join(_column(connection, field, alias) for field in event_fields())
+    quote = connection.ops.quote_name
+    return ", ".join(
+        as_bytes(connection, f"{alias}.{quote(field.column)}")
+        if isinstance(field, models.CharField | models.TextField)
+        else f"{alias}.{quote(field.column)}"
+        for field in Event._meta.concrete_fields
+    )
 
 
-def event_fields() -> "Sequence[models.Field[Any, Any]]":
-    """Return the columns of an event, in the order in which they are hashed."""
-    return Event._meta.concrete_fields
-
-
-def _column(connection: Any, field: "models.Field[Any, Any]", alias: str) -> str:
-    name = f"{alias}.{connection.ops.quote_name(field.column)}"
-    if not isinstance(field, models.CharField | models.TextField):
-        return name
+def as_bytes(connection: Any, column: str) -> str:
+    """Return the expression that reads a column of text as UTF-8."""
     if connection.vendor == "postgresql":
-        return f"convert_to({name}, 'UTF8')"
+        return f"convert_to({column}, 'UTF8')"
     return (
-        f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) "
+        f"CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) "
         f"WHEN 'null' THEN NULL ELSE 'no text' END"
     )

@@ -73,17 +73,16 @@ def sequence(
     return sum(sequence_here(using, application, batch_size=batch_size))
 
 
-def catch_up(using: str, application: str) -> None:
+def catch_up(using: str, application: str | None = None) -> None:
     """Call :func:`sequence` where a reader may: outside of transactions, on what can be written."""
     connection = connections[using]
     if connection.in_atomic_block or not connection.get_autocommit():
         return
-    if Unsequenced.objects.using(using).filter(application=application).exists():
-        try:
-            sequence(using, application)
-        except DatabaseError as error:
-            if not _is_read_only(error):
-                raise
+    try:
+        sequence(using, application)
+    except DatabaseError as error:
+        if not _is_read_only(error):
+            raise
 
 
 def _is_read_only(error: DatabaseError) -> bool:

@@ -57,7 +57,7 @@ def lifted_by_flush(connection: Any) -> Iterator[None]:
     plain = connection.ops.sql_flush
 
     def sql_flush(style: Any, tables: Any, **options: Any) -> list[str]:
-        lift, restore = _lifting(connection, set(tables))
+        lift, restore = lifting(connection, set(tables))
         return [*lift, *plain(style, tables, **options), *restore]
 
     connection.ops.sql_flush = sql_flush
@@ -67,7 +67,7 @@ def lifted_by_flush(connection: Any) -> Iterator[None]:
         del connection.ops.sql_flush
 
 
-def _lifting(connection: Any, tables: set[str]) -> tuple[list[str], list[str]]:
+def lifting(connection: Any, tables: set[str]) -> tuple[list[str], list[str]]:
     """Return the statements that lift the triggers of *tables*, and those that restore them."""
     quote = connection.ops.quote_name
     with connection.cursor() as cursor:
