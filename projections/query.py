@@ -141,7 +141,10 @@ def _run(
     ]
     with connections[using].cursor() as cursor:
         cursor.execute(f"WITH {_ASKED[vendor]}{sql}{overdue}", [*parameters, to_micros(now)])
-        *rows, (*_, due) = cursor.fetchall()
+        found = cursor.fetchall()
+    # The row of the overdue is the one without a first column; a union has no order.
+    due = next(row[-1] for row in found if row[0] is None)
+    rows = [row for row in found if row[0] is not None]
     return rows, now if due is None else from_micros(due)
 
 

@@ -39,11 +39,16 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "stockflow",
     "stockflow.projections",
     "tests.crm",
+    "tests.browsers",
+    "example.webplatform",
+    "tests.example.apps.ExampleCrm",
 ]
 MIDDLEWARE = [
+    "tests.web.csp.strict",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -62,7 +67,7 @@ TEMPLATES = [
     }
 ]
 ROOT_URLCONF = "tests.urls"
-MIGRATION_MODULES = {"crm": None}
+MIGRATION_MODULES = {"crm": None, "browsers": None, "example_crm": None}
 SECRET_KEY = "tests"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
