@@ -1,10 +1,12 @@
 """Deletion: the closing events of an object, before its row goes."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import connections
 
 from stockflow import recording, timers
+from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
@@ -19,7 +21,7 @@ _CLOSE = (
     "WHERE m.application = l.application AND m.originator = l.originator), "
     "%s, model, field, %s, target, target_facets, %s, {clock}, %s, %s, %s, {payload} "
     "FROM stockflow_event l WHERE application = %s AND originator = %s AND field = %s "
-    "AND kind <> %s AND version = (SELECT max(f.version) FROM stockflow_event f "
+    "AND target IS NOT NULL AND version = (SELECT max(f.version) FROM stockflow_event f "
     "WHERE f.application = l.application AND f.originator = l.originator AND f.field = l.field)"
 )
 """The closing event follows from the last one; nothing is inserted where that closed already."""
@@ -38,7 +40,8 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     if recording.settle(row, at):
         row.save(using=using)
     for field in subject_of(sender).fields:
-        _close_field(using, row, field.name, to_micros(max(at, row.stock_changed_at)), told)
+        at = max(at, row.stock_changed_at)
+        close_field(using, row.stock_lifecycle, field.name, Kind.LEFT, at, told, key=str(row.pk))
     timers.clear(using, timers.lifecycle_value(row, using))
     ledger = recording.ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
@@ -51,12 +54,22 @@ def _locked(sender: type[Any], instance: Any, using: str) -> Any:
     return rows.filter(pk=instance.pk).first()
 
 
-def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> None:
+def close_field(
+    using: str,
+    lifecycle: Any,
+    field: str,
+    kind: Kind,
+    at: datetime,
+    told: Circumstances,
+    *,
+    key: str | None = None,
+) -> None:
+    """Append the event that closes *field* of a lifecycle, unless it is closed."""
     connection = connections[using]
     clock, clock_values = clock_of(connection)
-    payload, body = payload_of(connection, told, key=str(row.pk))
-    values = [TOPICS[Kind.LEFT], Kind.LEFT.value, at, *clock_values]
+    payload, body = payload_of(connection, told, key=key)
+    values = [TOPICS[kind], kind.value, to_micros(at), *clock_values]
     values += [told.actor, told.reason, told.correlation, body]
-    values += [STOCKFLOW, str(row.stock_lifecycle), field, Kind.LEFT.value]
+    values += [STOCKFLOW, str(lifecycle), field]
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE.format(clock=clock, payload=payload), values)
