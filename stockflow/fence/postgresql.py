@@ -134,7 +134,7 @@ def _wrong_root(fenced: Fenced) -> list[str]:
     unadopted = _changes((fenced.key, "stock_version", *fenced.states), " WHERE stock_lifecycle IS NULL")
     told = [
         f"EXISTS (SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE c.stock_lifecycle IS NOT NULL "
-        f"AND ({disagreement(_SQL, fenced, 'c', 'c')}))",
+        f"AND ({disagreement(_SQL, fenced, 'c', 'c', is_leaving=True)}))",
         f"EXISTS ({unadopted})",
     ]
     for column in related_columns(fenced):
@@ -153,7 +153,7 @@ def _wrong_root(fenced: Fenced) -> list[str]:
 def _wrong_child(fenced: Fenced) -> list[str]:
     told = [
         f"EXISTS (SELECT 1 FROM {_joined(fenced, f'({_changes(fenced.columns)})')} "
-        f"WHERE r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'c', 'r')}))"
+        f"WHERE r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'c', 'r', is_leaving=True)}))"
     ]
     if fenced.states:
         moved = _joined(fenced, f"({_changes((fenced.key, *fenced.states))})")

@@ -59,11 +59,15 @@ def last_event(dialect: Dialect, lifecycle: str, field: str | None = None) -> st
     )
 
 
-def disagreement(dialect: Dialect, fenced: Fenced, row: str, root: str) -> str:
+def disagreement(
+    dialect: Dialect, fenced: Fenced, row: str, root: str, *, is_leaving: bool = False
+) -> str:
     """Return when the *row* of a table says other than the log of its *root*'s lifecycle.
 
     A facet that was declared after the last event is not in it, and nothing is known of it.
+    Where the row *is_leaving*, a closed field agrees: its row goes next.
     """
+    target = "COALESCE(e.target, {0}) = {0}" if is_leaving else "e.target = {0}"
     lifecycle = f"{root}.stock_lifecycle"
     told = []
     if fenced.is_root:
@@ -75,7 +79,7 @@ def disagreement(dialect: Dialect, fenced: Fenced, row: str, root: str) -> str:
         f"NOT EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, field.name)}) e WHERE "
         + " AND ".join(
             [
-                f"e.target = {row}.{dialect.quote(field.column)}",
+                target.format(f"{row}.{dialect.quote(field.column)}"),
                 *_agreements(dialect, row, fenced.own(field.name)),
             ]
         )

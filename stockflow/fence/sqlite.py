@@ -98,7 +98,7 @@ def _changed(columns: Any) -> str:
 def _wrong_root(fenced: Fenced) -> str:
     told = [
         f"NEW.stock_lifecycle IS NULL AND ({_changed(('stock_version', *fenced.states))})",
-        f"NEW.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'NEW')})",
+        f"NEW.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'NEW', is_leaving=True)})",
     ]
     told += [
         f"NEW.stock_lifecycle IS NOT NULL AND NEW.stock_version <= OLD.stock_version "
@@ -110,7 +110,7 @@ def _wrong_root(fenced: Fenced) -> str:
 
 def _wrong_child(fenced: Fenced) -> str:
     told = [
-        f"r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'r')})",
+        f"r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'r', is_leaving=True)})",
     ]
     if fenced.states:
         told.append(f"r.stock_lifecycle IS NULL AND ({_changed(fenced.states)})")

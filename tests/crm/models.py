@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
-from stockflow.models import StockField, StockflowModel, transition
+from stockflow.models import StockField, StockflowManager, StockflowModel, transition
 
 
 class Rep(models.Model):
@@ -188,6 +188,45 @@ class Radio(Phase):
     code = models.CharField(max_length=10, primary_key=True)
 
 
+def is_ready(chain: "Chain") -> bool:
+    """A condition of a decay."""
+    return chain.ready
+
+
+class Chain(StockflowModel):
+    """Decays that may be held back, or fail."""
+
+    ready = models.BooleanField(default=True)
+    is_broken = models.BooleanField(default=False)
+    state = StockField(default="a")
+
+    @transition(state, source="a", target="b", after=timedelta(days=1), conditions=[is_ready])
+    def advance(self) -> None:
+        if self.is_broken:
+            raise ValueError("broken")
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+    @transition(state, source="*", target="a")
+    def restart(self) -> None: ...
+
+
+class Loop(StockflowModel):
+    """Two decays without delay that lead to each other."""
+
+    state = StockField(default="tick")
+
+    @transition(state, source="tick", target="tock", after=timedelta(0))
+    def tock(self) -> None: ...
+
+    @transition(state, source="tock", target="tick", after=timedelta(0))
+    def tick(self) -> None: ...
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+
 class Shade(models.TextChoices):
     """States and facet values as an enumeration."""
 
@@ -218,11 +257,12 @@ class Paint(StockflowModel):
     def lighten(self) -> None: ...
 
 
-class Visible(models.Manager["Veiled"]):
+class Visible(StockflowManager):
     """A base manager that hides rows, as soft deletion does."""
 
     def get_queryset(self) -> "models.QuerySet[Veiled]":
-        return super().get_queryset().filter(hidden=False)
+        rows: models.QuerySet[Veiled] = super().get_queryset()
+        return rows.filter(hidden=False)
 
 
 class Veiled(StockflowModel):
