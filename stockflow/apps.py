@@ -1,6 +1,7 @@
 """The write side as a Django app."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class StockflowConfig(AppConfig):
@@ -12,3 +13,8 @@ class StockflowConfig(AppConfig):
 
     def ready(self) -> None:
         from stockflow import assurance, audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow.fence import checks as fence_checks  # noqa: F401, PLC0415
+        from stockflow.fence import command, migrating  # noqa: F401, PLC0415
+
+        pre_migrate.connect(migrating.before, sender=self, dispatch_uid="stockflow.fence")
+        post_migrate.connect(migrating.after, sender=self, dispatch_uid="stockflow.fence")

@@ -14,6 +14,7 @@ class Kind(models.TextChoices):
     RECLASSIFIED = "reclassified"
     LEFT = "left"
     ADOPTED = "adopted"
+    RECONCILED = "reconciled"
 
 
 class Event(models.Model):

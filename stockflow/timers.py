@@ -1,6 +1,6 @@
 """The timers that go with a save: one row per object and field that decays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -43,6 +43,23 @@ def write(instance: "StockflowModel", using: str, events: Sequence[Pending]) -> 
             started.append((lifecycle, label, field.name, version, transition, to_micros(due_at)))
         elif had_timer:
             ended.append(field.name)
+    _execute(using, started, lifecycle, ended)
+
+
+def restart(instance: "StockflowModel", using: str, versions: Mapping[str, int]) -> None:
+    """Make the timers of the fields in *versions* what the instance says, entered at these."""
+    lifecycle, label = lifecycle_value(instance, using), instance._meta.label_lower
+    started: list[tuple[Any, ...]] = []
+    ended: list[str] = []
+    for field in subject_of(type(instance)).fields:
+        due_at, version = instance.__dict__[field.due_name], versions.get(field.name)
+        if version is None:
+            continue
+        if due_at is None:
+            ended.append(field.name)
+        else:
+            transition = _earliest(instance, field)
+            started.append((lifecycle, label, field.name, version, transition, to_micros(due_at)))
     _execute(using, started, lifecycle, ended)
 
 

@@ -1,4 +1,4 @@
-"""Looking for what was altered: in the hash chain, in the list of events, in their versions."""
+"""Looking for what was altered: in the hash chain, the list of events, their versions, the rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Max
 
 from stockflow.eventstore.chain import GENESIS, as_bytes, columns, link
+from stockflow.fence.comparing import first
 from stockflow.tables import STOCKFLOW, Position
 
 CHUNK = 1000
@@ -82,6 +83,7 @@ def verify(using: str = DEFAULT_DB_ALIAS, *, since: int = 0, shown: int = 10) ->
             yield step if application == STOCKFLOW else Step(step.positions, None, step.wrong)
     yield Step(wrong=tuple(_lists(using, shown)))
     yield Step(wrong=tuple(_versions(using, shown)))
+    yield Step(wrong=tuple(_rows(using, shown)))
 
 
 def applications(using: str) -> list[str]:
@@ -185,3 +187,10 @@ def _versions(using: str, shown: int) -> Iterator[Wrong]:
         for originator, first, last, count in cursor.fetchall():
             what = f"its versions have a gap: {count} events from version {first} to {last}"
             yield Wrong(f"Lifecycle {_decoded(originator)}", what)
+
+
+def _rows(using: str, shown: int) -> Iterator[Wrong]:
+    for found in first(using, shown):
+        name = found.key or f"of lifecycle {found.lifecycle}"
+        what = f"its {found.field or 'version'} is not that of its last event"
+        yield Wrong(f"{found.model} {name}", f"{what}: the row says {found.row}, the log {found.log}")

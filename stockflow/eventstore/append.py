@@ -41,10 +41,10 @@ class Key:
 
 
 def append_opening(
-    connection: Any, subject: Subject, originator: str, events: Sequence[Pending]
+    connection: Any, subject: Subject, originator: str, events: Sequence[Pending], base: int = 0
 ) -> None:
-    """Append the first events of an object whose row does not exist yet."""
-    arms = _arms(connection, subject, originator, 0, events, following=False)
+    """Append events past the row: it does not exist yet, or the caller has locked it."""
+    arms = _arms(connection, subject, originator, base, events, following=False)
     sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
     with connection.cursor() as cursor:
         cursor.execute(sql, [value for _, values in arms for value in values])

@@ -14,6 +14,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Kind
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, HotLead, Lamp, Lead, Order, Radio, Ticket, Veiled
+from tests.fence.down import fence_down
 from tests.stockflow.reading import (
     assert_whole,
     events_of,
@@ -333,7 +334,7 @@ def test_a_deleted_object_is_not_born_again() -> None:
 def test_a_row_changed_behind_the_log_is_named() -> None:
     """Raw SQL that changed a state is reported with what the row says."""
     lead = Lead.objects.create()
-    with connection.cursor() as cursor:
+    with fence_down(), connection.cursor() as cursor:
         cursor.execute("UPDATE crm_lead SET temperature = 'won'")
     lead.cool()
     with pytest.raises(ConcurrentTransition, match=r"row says \{'temperature': 'won'\}.*behind the log"):
@@ -358,7 +359,7 @@ def _unadopted() -> Lead:
     """A row that is older than its history."""
     Lead.objects.create(temperature="warm")
     Event.objects.all().delete()
-    with connection.cursor() as cursor:
+    with fence_down(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM stockflow_scheduledtransition")
         cursor.execute(
             "UPDATE crm_lead SET stock_lifecycle = NULL, stock_version = 0, stock_changed_at = NULL, "
