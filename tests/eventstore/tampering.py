@@ -14,13 +14,24 @@ TABLES = {Event: "id", Position: "event"}
 
 
 @contextmanager
-def tampering() -> Iterator[Any]:
-    """Give a cursor to tables without triggers; at the end all is as before."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        lift, _ = lifting(connection, {model._meta.db_table for model in TABLES})
+def unguarded() -> Iterator[Any]:
+    """Give a cursor to a log without triggers; at the end it has them again."""
+    connection.check_constraints()  # a table with deferred checks cannot be altered
+    lift, restore = lifting(connection, {model._meta.db_table for model in TABLES})
+    with connection.cursor() as cursor:
         for statement in lift:
             cursor.execute(statement)
         yield cursor
+        for statement in restore:
+            cursor.execute(statement)
+
+
+@contextmanager
+def tampering() -> Iterator[Any]:
+    """Give a cursor to a log without triggers; at the end all is as before."""
+    with transaction.atomic():
+        with unguarded() as cursor:
+            yield cursor
         transaction.set_rollback(True)
 
 

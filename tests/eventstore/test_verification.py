@@ -18,6 +18,7 @@ from stockflow.models import Event, Position
 from stockflow.verification import Wrong, verify
 from tests.crm.models import Lead, Order, Ticket
 from tests.eventstore.tampering import TAMPERINGS, tampering
+from tests.fence.down import fence_down
 
 pytestmark = pytest.mark.django_db
 
@@ -232,6 +233,21 @@ def test_same_values_have_the_same_hash() -> None:
     )
     assert link(GENESIS, [b"ab", b"c"]) != link(GENESIS, [b"a", b"bc"])
     assert link(GENESIS, [None]) != link(GENESIS, [b""])
+
+
+def test_rows_are_compared_with_the_log(log: None) -> None:
+    """A row that its last event does not know so is named, and a stream without its row."""
+    lead, gone = Lead.objects.order_by("pk")[:2]
+    with fence_down(), connection.cursor() as cursor:
+        cursor.execute("UPDATE crm_lead SET temperature = 'won' WHERE id = %s", [lead.pk])
+        cursor.execute("DELETE FROM crm_lead WHERE id = %s", [gone.pk])
+    wrong = [str(one) for one in found()]
+
+    assert wrong[0].startswith(
+        f"crm.Lead {lead.pk}: its temperature is not that of its last event: the row says 'won'"
+    )
+    assert wrong[1].startswith(f"crm.lead of lifecycle {gone.stock_lifecycle}: ")
+    assert len(wrong) == 2
 
 
 @pytest.mark.django_db(transaction=True)
