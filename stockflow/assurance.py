@@ -37,7 +37,7 @@ def _verify(
     from stockflow import verification, witnesses  # noqa: PLC0415  need the app registry
 
     said = None if against is None else _read(against)
-    wrong, positions, last = [], 0, since
+    wrong, positions, last = list[verification.Wrong](), 0, since
     quiet = None if verbosity else True  # None: draw only on a terminal
     total = verification.total(database, since)
     try:
@@ -57,6 +57,8 @@ def _verify(
         command.stdout.write(
             command.style.SUCCESS(f"Verified {positions:,} positions: all is as it was recorded.")
         )
+        if waiting := verification.waiting(database):
+            command.stdout.write(f"Not in the chain yet: {waiting:,} events without a position.")
 
 
 def _read(path: Path) -> Any:
@@ -92,7 +94,9 @@ def _witness(command: BaseCommand, *, file: Path, database: str, **options: Any)
 register(
     "verify",
     Subcommand(
-        "Verify that rows, log and hash chain are what was recorded.", _add_verify_arguments, _verify
+        "Verify that rows, log and hash chain are what was recorded.",
+        _add_verify_arguments,
+        _verify,
     ),
 )
 register(

@@ -9,7 +9,7 @@ from django.db.models import Max
 
 from stockflow.eventstore.chain import GENESIS, as_bytes, columns, link
 from stockflow.fence.comparing import first
-from stockflow.tables import STOCKFLOW, Position
+from stockflow.tables import STOCKFLOW, Position, Unsequenced
 
 CHUNK = 1000
 
@@ -86,7 +86,8 @@ def verify(using: str = DEFAULT_DB_ALIAS, *, since: int = 0, shown: int = 10) ->
 
 
 def _log(using: str, since: int, shown: int) -> Iterator[Step]:
-    for application in sorted(applications(using), key=lambda name: (name != STOCKFLOW, name)):
+    others = sorted({*applications(using)} - {STOCKFLOW})
+    for application in [STOCKFLOW, *others]:
         if application == STOCKFLOW:
             yield from _chain(using, application, since)
         else:
@@ -99,7 +100,9 @@ def applications(using: str) -> list[str]:
     """Return the applications that have positions, however damaged their names."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT DISTINCT {as_bytes(connection, 'application')} FROM stockflow_position")
+        cursor.execute(
+            f"SELECT DISTINCT {as_bytes(connection, 'application')} FROM stockflow_position"
+        )
         return [_decoded(name) for (name,) in cursor.fetchall()]
 
 
@@ -113,6 +116,11 @@ def total(using: str, since: int = 0) -> int:
     return after.count()
 
 
+def waiting(using: str) -> int:
+    """Return how many events have no position yet, so that no hash covers them."""
+    return Unsequenced.objects.using(using).count()
+
+
 def last_position(using: str, application: str = STOCKFLOW) -> int:
     """Return the last position of the application's log; 0 for an empty one."""
     positions = Position.objects.using(using).filter(application=application)
@@ -122,8 +130,8 @@ def last_position(using: str, application: str = STOCKFLOW) -> int:
 def _chain(using: str, application: str, since: int) -> Iterator[Step]:
     previous = _hash_at(using, application, since)
     if previous is None:
-        what = f"it is gone, and the last one is {last_position(using, application)}"
-        yield Step(wrong=(Wrong(_name(since, application), what),))
+        gone = f"it is gone, and the last one is {last_position(using, application)}"
+        yield Step(wrong=(Wrong(_name(since, application), gone),))
         return
     last = since
     while rows := _read(using, application, last):
@@ -172,7 +180,8 @@ def _read(using: str, application: str, after: int) -> list[tuple[Any, ...]]:
             "WHERE p.application = %s AND p.position > %s ORDER BY p.position LIMIT %s",
             [application, after, CHUNK],
         )
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _name(position: int, application: str) -> str:
@@ -202,4 +211,6 @@ def _rows(using: str, shown: int) -> Iterator[Wrong]:
     for found in first(using, shown):
         name = found.key or f"of lifecycle {found.lifecycle}"
         what = f"its {found.field or 'version'} is not that of its last event"
-        yield Wrong(f"{found.model} {name}", f"{what}: the row says {found.row}, the log {found.log}")
+        yield Wrong(
+            f"{found.model} {name}", f"{what}: the row says {found.row}, the log {found.log}"
+        )

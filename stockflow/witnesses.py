@@ -13,7 +13,7 @@ from stockflow.eventstore.sequencer import catch_up
 from stockflow.tables import Position
 from stockflow.verification import Wrong, applications
 
-_SIGNER = {"salt": "stockflow.witness"}
+_SALT = "stockflow.witness"
 
 
 def witness(using: str = DEFAULT_DB_ALIAS) -> str:
@@ -28,7 +28,7 @@ def witness(using: str = DEFAULT_DB_ALIAS) -> str:
         head = Position.objects.using(using).filter(application=name).latest("position")
         heads[name] = {"position": head.position, "hash": bytes(head.hash).hex()}
     said = {"at": conf.now(using).isoformat(), "heads": heads}
-    signature = signing.Signer(**_SIGNER).signature(_text(said))
+    signature = signing.Signer(salt=_SALT).signature(_text(said))
     return json.dumps({**said, "signature": signature}, indent=2) + "\n"
 
 
@@ -43,7 +43,7 @@ def read(text: str) -> Mapping[str, Any]:
         signature = said.pop("signature")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise InvalidWitness("This is no witness: it is not what `witness` writes.") from None
-    signer = signing.Signer(**_SIGNER)
+    signer = signing.Signer(salt=_SALT)
     try:
         signer.unsign(f"{_text(said)}{signer.sep}{signature}")
     except signing.BadSignature:
@@ -61,7 +61,9 @@ def compare(said: Mapping[str, Any], using: str = DEFAULT_DB_ALIAS) -> Iterator[
         entries = Position.objects.using(using).filter(application=name)
         digest = entries.filter(position=head["position"]).values_list("hash", flat=True).first()
         if digest is None:
-            yield Wrong(where, f"it is gone, and a witness saw it on {said['at']}: the tail was cut")
+            yield Wrong(
+                where, f"it is gone, and a witness saw it on {said['at']}: the tail was cut"
+            )
         elif bytes(digest).hex() != head["hash"]:
             what = "it is not what a witness saw on {}: it, or one before it, was rewritten"
             yield Wrong(where, what.format(said["at"]))

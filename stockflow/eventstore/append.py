@@ -125,7 +125,9 @@ def _arms(
         if event.source is not None:
             source = cells.get(event.field) or _last_facets(subject, originator, event.field)
         cells[event.field] = target
-        arms.append(_arm(connection, subject, originator, version, event, source, target, following))
+        arms.append(
+            _arm(connection, subject, originator, version, event, source, target, following)
+        )
     return arms
 
 

@@ -44,7 +44,7 @@ class DjangoAggregateRecorder(DjangoStore, AggregateRecorder):
         return None
 
     def _insert(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> list[Any]:
-        rows = [
+        rows: list[Any] = [
             self.table(
                 application=self.name,
                 originator=str(event.originator_id),

@@ -181,7 +181,11 @@ def _position(using: str, application: str, at: int, events: Sequence[int]) -> N
             previous = link(previous, [application, last, at, *stored[event]])
             entries.append(
                 Position(
-                    event=event, application=application, position=last, sequenced_at=at, hash=previous
+                    event=event,
+                    application=application,
+                    position=last,
+                    sequenced_at=at,
+                    hash=previous,
                 )
             )
         positions.bulk_create(entries)

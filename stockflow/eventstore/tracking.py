@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import QuerySet
 from eventsourcing.persistence import (
     ProcessRecorder,
     StoredEvent,
@@ -42,9 +43,10 @@ class DjangoTrackingRecorder(DjangoStore, TrackingRecorder):
 
     def max_tracking_id(self, application_name: str) -> int | None:
         with self.reading():
-            return self._tracked(application_name).values_list("position", flat=True).first()
+            tracked = self._tracked(application_name).first()
+        return None if tracked is None else tracked.position
 
-    def _tracked(self, application: str) -> Any:
+    def _tracked(self, application: str) -> "QuerySet[TrackedPosition]":
         rows = TrackedPosition.objects.using(self.using)
         return rows.filter(consumer=self.name, application=application)
 

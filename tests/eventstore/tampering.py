@@ -40,7 +40,7 @@ def change_a_byte(cursor: Any, random: Random) -> int:
     while True:
         model = random.choice(list(TABLES))
         field = random.choice(model._meta.concrete_fields)
-        row: Any = random.choice(model.objects.all())
+        row: Any = random.choice(model._default_manager.all())
         value = getattr(row, field.attname)
         position = row.position if model is Position else _position_of(row.pk)
         if value in (None, "", b""):
@@ -83,21 +83,26 @@ def delete_a_row(cursor: Any, random: Random) -> int:
     """Delete an event or a position."""
     entry: Any = random.choice(Position.objects.all())
     model = random.choice(list(TABLES))
-    cursor.execute(
-        f"DELETE FROM {model._meta.db_table} WHERE {TABLES[model]} = %s", [entry.event]
-    )
+    cursor.execute(f"DELETE FROM {model._meta.db_table} WHERE {TABLES[model]} = %s", [entry.event])
     return int(entry.position)
 
 
 def swap_two_positions(cursor: Any, random: Random) -> int:
     """Let two events change places, with their hashes or without."""
     first, second = sorted(random.sample(list(Position.objects.all()), 2), key=lambda e: e.position)
-    for event, position in ((first.event, 0), (second.event, first.position), (first.event, second.position)):
-        cursor.execute("UPDATE stockflow_position SET position = %s WHERE event = %s", [position, event])
+    for event, position in (
+        (first.event, 0),
+        (second.event, first.position),
+        (first.event, second.position),
+    ):
+        cursor.execute(
+            "UPDATE stockflow_position SET position = %s WHERE event = %s", [position, event]
+        )
     if random.random() < 0.5:
         for entry, other in ((first, second), (second, first)):
             cursor.execute(
-                "UPDATE stockflow_position SET hash = %s WHERE event = %s", [bytes(other.hash), entry.event]
+                "UPDATE stockflow_position SET hash = %s WHERE event = %s",
+                [bytes(other.hash), entry.event],
             )
     return int(first.position)
 
@@ -106,7 +111,9 @@ def insert_an_event(cursor: Any, random: Random) -> int:
     """Insert a copy of an event in the name of another version, with a position or without."""
     event: Any = random.choice(Event.objects.all())
     last = Event.objects.latest("id").pk
-    columns = ", ".join(f.column for f in Event._meta.concrete_fields if f.column not in ("id", "version"))
+    columns = ", ".join(
+        str(f.column) for f in Event._meta.concrete_fields if f.column not in ("id", "version")
+    )
     cursor.execute(
         f"INSERT INTO stockflow_event (id, version, {columns}) "
         f"SELECT %s, %s, {columns} FROM stockflow_event WHERE id = %s",
@@ -122,4 +129,11 @@ def insert_an_event(cursor: Any, random: Random) -> int:
     return int(position)
 
 
-TAMPERINGS = [change_a_byte, change_a_byte, change_a_byte, delete_a_row, swap_two_positions, insert_an_event]
+TAMPERINGS = [
+    change_a_byte,
+    change_a_byte,
+    change_a_byte,
+    delete_a_row,
+    swap_two_positions,
+    insert_an_event,
+]

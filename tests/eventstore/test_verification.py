@@ -98,26 +98,34 @@ def test_what_is_missing_is_named(log: None) -> None:
 def test_what_was_verified_before_can_be_left_out(log: None) -> None:
     """``--since`` reads on where an earlier run ended, and misses what lies before."""
     with tampering() as cursor:
-        cursor.execute("UPDATE stockflow_event SET actor = 'x' WHERE id = (SELECT min(id) FROM stockflow_event)")
+        cursor.execute(
+            "UPDATE stockflow_event SET actor = 'x' WHERE id = (SELECT min(id) FROM stockflow_event)"
+        )
 
         assert found()
         assert found(since=10) == []
 
 
 def test_since_a_position_that_is_gone(log: None) -> None:
-    """A log that is shorter than what was verified before was cut."""
+    """A log that is shorter than what was verified before was cut, even if nothing is left."""
     last = Position.objects.latest("position").position
 
     assert [str(one) for one in found(since=999)] == [
         f"Position 999: it is gone, and the last one is {last}"
     ]
+    with tampering() as cursor:
+        cursor.execute("DELETE FROM stockflow_position")
+        assert "Position 9: it is gone, and the last one is 0" in map(str, found(since=9))
 
 
 def test_command_says_that_all_is_well(log: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command tells how much it verified."""
+    """The command tells how much it verified, and what no hash covers yet."""
+    Ticket.objects.create()
     call_command("stockflow", "verify")
+    said = capsys.readouterr().out
 
-    assert "all is as it was recorded." in capsys.readouterr().out
+    assert f"Verified {Position.objects.count():,} positions: all is as it was recorded." in said
+    assert "Not in the chain yet: 1 events without a position." in said
 
 
 def test_command_fails_and_names_what_is_wrong(log: None) -> None:
@@ -140,9 +148,15 @@ def rewrite(cursor: Any, first: int) -> None:
     before = Position.objects.filter(position=first - 1).first()
     previous = bytes(before.hash) if before else GENESIS
     for entry in Position.objects.filter(position__gte=first).order_by("position"):
-        cursor.execute(f"SELECT {columns(connection)} FROM stockflow_event e WHERE id = %s", [entry.event])
-        previous = link(previous, ["stockflow", entry.position, entry.sequenced_at, *cursor.fetchone()])
-        cursor.execute("UPDATE stockflow_position SET hash = %s WHERE event = %s", [previous, entry.event])
+        cursor.execute(
+            f"SELECT {columns(connection)} FROM stockflow_event e WHERE id = %s", [entry.event]
+        )
+        previous = link(
+            previous, ["stockflow", entry.position, entry.sequenced_at, *cursor.fetchone()]
+        )
+        cursor.execute(
+            "UPDATE stockflow_position SET hash = %s WHERE event = %s", [previous, entry.event]
+        )
 
 
 def cut(cursor: Any, first: int) -> None:
@@ -157,7 +171,11 @@ def cut(cursor: Any, first: int) -> None:
 @pytest.mark.parametrize(
     ("forge", "text"),
     [
-        pytest.param(rewrite, r"it is not what a witness saw on .*: it, or one before it, was rewritten", id="rewritten"),
+        pytest.param(
+            rewrite,
+            r"it is not what a witness saw on .*: it, or one before it, was rewritten",
+            id="rewritten",
+        ),
         pytest.param(cut, r"it is gone, and a witness saw it on .*: the tail was cut", id="cut"),
     ],
 )
@@ -220,7 +238,10 @@ def test_witness_survives_a_new_key(log: None, tmp_path: Path) -> None:
 
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["tests"]):
         call_command("stockflow", "verify", against=file, verbosity=0)
-    with override_settings(SECRET_KEY="new"), pytest.raises(CommandError, match="SECRET_KEY_FALLBACKS"):
+    with (
+        override_settings(SECRET_KEY="new"),
+        pytest.raises(CommandError, match="SECRET_KEY_FALLBACKS"),
+    ):
         call_command("stockflow", "verify", against=file, verbosity=0)
 
 

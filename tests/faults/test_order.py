@@ -155,7 +155,11 @@ def test_transactions_stay_together() -> None:
     sequence(batch_size=1)
 
     order = Position.objects.order_by("position").values_list("event", flat=True)
-    assert [Event.objects.get(pk=event).originator == "idle" for event in order] == [False, True, True]
+    assert [Event.objects.get(pk=event).originator == "idle" for event in order] == [
+        False,
+        True,
+        True,
+    ]
 
 
 @on_postgresql
@@ -217,7 +221,9 @@ def test_other_isolation_is_refused() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_isolation = 'repeatable read'")
         try:
-            with pytest.raises(InvalidIsolation, match="has REPEATABLE READ: leave 'isolation_level'"):
+            with pytest.raises(
+                InvalidIsolation, match="has REPEATABLE READ: leave 'isolation_level'"
+            ):
                 sequence()
         finally:
             cursor.execute("RESET default_transaction_isolation")
