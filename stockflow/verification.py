@@ -133,8 +133,14 @@ def _chain(using: str, application: str, since: int) -> Iterator[Step]:
         gone = f"it is gone, and the last one is {last_position(using, application)}"
         yield Step(wrong=(Wrong(_name(since, application), gone),))
         return
-    last = since
-    while rows := _read(using, application, last):
+    last, end = since, last_position(using, application)
+    while last < end:
+        rows = _read(using, application, last)
+        if not rows:
+            yield Step(
+                0, last, (Wrong(_name(last + 1, application), "it is gone, with those after it"),)
+            )
+            return
         for count, (event, position, at, digest, *values) in enumerate(rows):
             previous, what = _check(previous, application, last + 1, event, position, at, values)
             if what is None and previous != digest:
@@ -177,8 +183,8 @@ def _read(using: str, application: str, after: int) -> list[tuple[Any, ...]]:
         cursor.execute(
             f"SELECT p.event, p.position, p.sequenced_at, p.hash, {columns(connection)} "
             "FROM stockflow_position p LEFT JOIN stockflow_event e ON e.id = p.event "
-            "WHERE p.application = %s AND p.position > %s ORDER BY p.position LIMIT %s",
-            [application, after, CHUNK],
+            "WHERE p.application = %s AND p.position > %s AND p.position <= %s ORDER BY p.position",
+            [application, after, after + CHUNK],
         )
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

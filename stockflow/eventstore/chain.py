@@ -25,23 +25,21 @@ def link(previous: bytes, values: Iterable[Any]) -> bytes:
         previous: The hash of the position before, :data:`GENESIS` for the first.
         values: Whole numbers, bytes, text or None, as the database holds them.
     """
-    digest = sha256(previous)
-    for value in values:
-        kind, data = _pack(value)
-        digest.update(b"%c%d:%b" % (kind, len(data), data))
-    return digest.digest()
+    return sha256(previous + b"".join(map(_pack, values))).digest()
 
 
-def _pack(value: Any) -> tuple[bytes, bytes]:
+def _pack(value: Any) -> bytes:
     if value is None:
-        return b"n", b""
-    if isinstance(value, int):
-        return b"i", b"%d" % value
-    if isinstance(value, str):
-        return b"t", value.encode()
+        return b"n0:"
     if isinstance(value, bytes | memoryview):
-        return b"b", bytes(value)
-    return b"?", repr(value).encode()  # a number where SQLite should hold text: never written so
+        return b"b%d:%b" % (len(value), value)
+    if isinstance(value, int):
+        kind, data = b"i", b"%d" % value
+    elif isinstance(value, str):
+        kind, data = b"t", value.encode()
+    else:  # a number where SQLite should hold text: never written so
+        kind, data = b"?", repr(value).encode()
+    return b"%c%d:%b" % (kind, len(data), data)
 
 
 def columns(connection: Any, alias: str = "e") -> str:

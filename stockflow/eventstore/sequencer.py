@@ -12,17 +12,22 @@ from stockflow.eventstore.chain import GENESIS, columns, link
 from stockflow.tables import Position, Unsequenced
 
 BATCH = 1000
-"""How many events one transaction positions, unless one transaction wrote more."""
+"""How many events one transaction positions at first."""
 
 _CHUNK = 500
 """How many events are in memory at once."""
 
-_NEXT = """
-WITH w AS (
-    SELECT u.event, u.transaction_id FROM stockflow_unsequenced u
-    JOIN stockflow_event e ON e.id = u.event AND e.application = u.application
-    WHERE u.application = %s ORDER BY u.event LIMIT %s
-)
+_LARGEST = 50_000
+"""To how many a batch grows on PostgreSQL while more are waiting: there it locks out no writer."""
+
+_OLDEST = """
+SELECT u.event, u.transaction_id FROM stockflow_unsequenced u
+JOIN stockflow_event e ON e.id = u.event AND e.application = u.application
+WHERE u.application = %s ORDER BY u.event LIMIT %s
+"""
+
+_WHOLE = f"""
+WITH w AS ({_OLDEST})
 SELECT event, transaction_id NOT IN (
     SELECT transaction_id FROM stockflow_unsequenced
     WHERE application = %s AND event > (SELECT max(event) FROM w)
@@ -34,6 +39,10 @@ transaction's events are among them.
 A transaction that followed another one on some object has the later last event, whatever the
 order in which the two began, and the events of one transaction stay together.
 """
+
+_INSERT = (
+    "INSERT INTO stockflow_position (event, application, position, sequenced_at, hash) VALUES "
+)
 
 _ENLIST = """
 INSERT INTO stockflow_unsequenced (event, application, transaction_id)
@@ -55,7 +64,8 @@ def sequence(
     Args:
         using: The alias of the database that has the log.
         application: Whose events; those of all applications by default.
-        batch_size: How many events to position in one transaction.
+        batch_size: How many events to position in one transaction; more on PostgreSQL while
+            many are waiting.
 
     Returns:
         How many events this call gave a position.
@@ -120,7 +130,9 @@ def enlist(using: str) -> int:
 
 
 def _sequence_application(using: str, application: str, batch_size: int) -> Iterator[int]:
-    limit = batch_size
+    limit, largest = batch_size, batch_size
+    if connections[using].vendor == "postgresql":
+        largest = max(batch_size, _LARGEST)
     while True:
         with transaction.atomic(using=using):
             at = _lock(connections[using], application)
@@ -131,7 +143,7 @@ def _sequence_application(using: str, application: str, batch_size: int) -> Iter
         if is_last:
             return
         # A transaction that wrote more than a batch is positioned in one piece.
-        limit = batch_size if events else limit * 2
+        limit = min(limit * 2, largest) if events else limit * 2
 
 
 def _lock(connection: Any, application: str) -> int:
@@ -163,32 +175,29 @@ def _lock(connection: Any, application: str) -> int:
 def _next(connection: Any, application: str, limit: int) -> tuple[list[int], bool]:
     """Return the next events in order, and whether no other is waiting."""
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT, [application, limit, application])
+        if connection.vendor != "postgresql":  # one writer at a time: ids are in order of commit
+            cursor.execute(_OLDEST, [application, limit])
+            events = [event for event, _ in cursor.fetchall()]
+            return events, len(events) < limit
+        cursor.execute(_WHOLE, [application, limit, application])
         rows = cursor.fetchall()
     return [event for event, is_whole in rows if is_whole], len(rows) < limit
 
 
 def _position(using: str, application: str, at: int, events: Sequence[int]) -> None:
-    positions = Position.objects.using(using)
-    head = positions.filter(application=application).order_by("-position").first()
+    head = (
+        Position.objects.using(using).filter(application=application).order_by("-position").first()
+    )
     last, previous = (head.position, bytes(head.hash)) if head else (0, GENESIS)
     remaining = iter(events)
     while chunk := list(islice(remaining, _CHUNK)):
-        stored = _read(connections[using], chunk)
-        entries = []
+        stored, values = _read(connections[using], chunk), list[Any]()
         for event in chunk:
             last += 1
             previous = link(previous, [application, last, at, *stored[event]])
-            entries.append(
-                Position(
-                    event=event,
-                    application=application,
-                    position=last,
-                    sequenced_at=at,
-                    hash=previous,
-                )
-            )
-        positions.bulk_create(entries)
+            values += (event, application, last, at, previous)
+        with connections[using].cursor() as cursor:
+            cursor.execute(_INSERT + ", ".join(["(%s, %s, %s, %s, %s)"] * len(chunk)), values)
         Unsequenced.objects.using(using).filter(event__in=chunk).delete()
 
 
