@@ -86,12 +86,12 @@ def verify(using: str = DEFAULT_DB_ALIAS, *, since: int = 0, shown: int = 10) ->
 
 
 def _log(using: str, since: int, shown: int) -> Iterator[Step]:
-    others = sorted({*applications(using)} - {STOCKFLOW})
-    for application in [STOCKFLOW, *others]:
-        if application == STOCKFLOW:
-            yield from _chain(using, application, since)
-        else:
+    yield from _chain(using, STOCKFLOW, since)
+    for application in sorted({*applications(using)} - {STOCKFLOW}):
+        if last_position(using, application):
             yield from (replace(step, last=None) for step in _chain(using, application, 0))
+        else:  # what it is called is not what is stored
+            yield Step(wrong=(Wrong(f"A position of {application!r}", "its application was altered"),))
     yield Step(wrong=tuple(_lists(using, shown)))
     yield Step(wrong=tuple(_versions(using, shown)))
 

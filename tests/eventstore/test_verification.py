@@ -106,6 +106,21 @@ def test_what_was_verified_before_can_be_left_out(log: None) -> None:
         assert found(since=10) == []
 
 
+def test_a_text_that_is_none_any_more(log: None) -> None:
+    """SQLite takes bytes that are no UTF-8; the last position's may hide it from its own log."""
+    if connection.vendor == "postgresql":
+        pytest.skip("PostgreSQL takes no such text")
+    last = Position.objects.latest("position").position
+    with tampering() as cursor:
+        cursor.execute(
+            "UPDATE stockflow_position SET application = CAST(x'FF' AS text) WHERE position = %s",
+            [last],
+        )
+        wrong = [str(one) for one in found()]
+
+    assert wrong == ["A position of '\ufffd': its application was altered"]
+
+
 def test_since_a_position_that_is_gone(log: None) -> None:
     """A log that is shorter than what was verified before was cut, even if nothing is left."""
     last = Position.objects.latest("position").position
