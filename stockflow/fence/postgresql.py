@@ -131,7 +131,9 @@ def _unlinked(fenced: Fenced) -> str:
 
 
 def _wrong_root(fenced: Fenced) -> list[str]:
-    unadopted = _changes((fenced.key, "stock_version", *fenced.states), " WHERE stock_lifecycle IS NULL")
+    unadopted = _changes(
+        (fenced.key, "stock_version", *fenced.states), " WHERE stock_lifecycle IS NULL"
+    )
     told = [
         f"EXISTS (SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE c.stock_lifecycle IS NOT NULL "
         f"AND ({disagreement(_SQL, fenced, 'c', 'c', is_leaving=True)}))",

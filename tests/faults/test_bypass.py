@@ -32,7 +32,7 @@ def plain(model: type[models.Model]) -> Any:
     return models.QuerySet(model)
 
 
-def run(sql: str, *values: object) -> int:
+def run(sql: str, *values: Any) -> int:
     """Execute raw SQL."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values or None)
@@ -195,7 +195,9 @@ def test_loaddata(tmp_path: Path) -> None:
     """A fixture of rows alone is refused."""
     Lead.objects.create()
     fixture = dumped(tmp_path, "crm.Lead")
-    refused("a row of crm_lead would be ins", lambda: call_command("loaddata", fixture, verbosity=0))
+    refused(
+        "a row of crm_lead would be ins", lambda: call_command("loaddata", fixture, verbosity=0)
+    )
     works_without_the_fence(lambda: call_command("loaddata", fixture, verbosity=0))
 
 
@@ -261,7 +263,9 @@ def test_django_s_own_deletions_pass(how: str) -> None:
     """delete() of an object, of a queryset and through a cascade records and goes."""
     tag = Tag.objects.create(name="a")
     label = Labelled.objects.create(tag=tag)
-    {"object": label.delete, "queryset": Labelled.objects.all().delete, "cascade": tag.delete}[how]()
+    {"object": label.delete, "queryset": Labelled.objects.all().delete, "cascade": tag.delete}[
+        how
+    ]()
 
     assert not Labelled.objects.exists()
     assert Event.objects.filter(kind="left").count() == 1

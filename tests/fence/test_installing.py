@@ -8,7 +8,14 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, models, transaction
-from django.db.migrations import AddField, AlterField, Migration, RemoveField, RenameField, RunPython
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    Migration,
+    RemoveField,
+    RenameField,
+    RunPython,
+)
 from django.db.migrations.state import ProjectState
 
 
@@ -181,7 +188,7 @@ def test_a_table_is_remade(changed: str, migrating: None) -> None:
     lead = Lead.objects.get()
     lead.cool()
     lead.save()
-    field = Lead._meta.get_field(changed)
+    field: Any = Lead._meta.get_field(changed)
     Steps().run(AlterField("lead", changed, field.clone()))
 
     assert Lead.objects.get().temperature == "warm"
@@ -206,7 +213,8 @@ def test_a_data_migration_meets_the_fence(migrating: None) -> None:
     steps = Steps()
     steps.run(wide(), RunPython(lose_all))
     steps.run(RunPython(lose_all))
-    steps.run(AlterField("lead", "note", Lead._meta.get_field("note").clone()))
+    note: Any = Lead._meta.get_field("note")
+    steps.run(AlterField("lead", "note", note.clone()))
 
     assert Lead.objects.get().temperature == "hot"
 

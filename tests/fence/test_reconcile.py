@@ -15,7 +15,7 @@ from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, HotLead, Lead, Order, Rep, Ticket
 from tests.fence.down import fence_down
-from tests.stockflow.reading import assert_whole, facets_of, last_event, timers_of, trail
+from tests.stockflow.reading import assert_whole, facets_of, last_event, micros, timers_of, trail
 
 pytestmark = pytest.mark.django_db
 
@@ -79,7 +79,7 @@ def test_a_state_is_recorded(time: Clock, rep: Rep) -> None:
     assert last_event(lead).actor == "stockflow.reconcile"
     assert facets_of(last_event(lead))[1] == {"channel": "web", "owner__team": "north"}
     assert lead.temperature_since == time.at
-    assert timers_of(lead)["temperature"].due_at == last_event(lead).occurred_at + 30 * 86_400 * 10**6
+    assert timers_of(lead)["temperature"].due_at == micros(time.at + timedelta(days=30))
     assert_whole(lead)
     assert clean()
 
