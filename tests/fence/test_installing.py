@@ -18,7 +18,6 @@ from django.db.migrations import (
 )
 from django.db.migrations.state import ProjectState
 
-
 from stockflow.fence import installing, migrating
 from stockflow.fence.checks import check_fence, check_routers
 from stockflow.fence.subjects import fenced_tables

@@ -58,7 +58,11 @@ def test_a_dry_run_shows_and_changes_nothing() -> None:
     drift(Lead, temperature="won")
     said = reconcile()
 
-    assert said.splitlines()[0].split() == ["object", "field", *"the row says the log says".split()]
+    assert said.splitlines()[0].split() == [
+        *("object", "field"),
+        *("the", "row", "says"),
+        *("the", "log", "says"),
+    ]
     assert f"crm.Lead {lead.pk}" in said
     assert "'won' (channel='web')" in said
     assert "'hot' (channel='web')" in said
