@@ -5,11 +5,14 @@ from typing import Any
 
 from django.db import connections, models
 
-from stockflow import recording, timers
+from stockflow import timers
 from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
+from stockflow.ledgers import ledger_of
+from stockflow.moments import moment
+from stockflow.settling import settle
 from stockflow.subjects import locked_rows, subject_of
 from stockflow.tables import STOCKFLOW, Kind
 
@@ -36,8 +39,8 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
         return
-    at, told = recording.moment(row)
-    if recording.settle(row, at):
+    at, told = moment(row)
+    if settle(row, at):
         row.save(using=using)
     at = max(at, row.stock_changed_at)
     # The tables of parents have signals of their own, unless the parents are kept.
@@ -47,7 +50,7 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
     timers.end(using, timers.lifecycle_value(row, using), own)
-    ledger = recording.ledger_of(instance)
+    ledger = ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 
 
@@ -58,7 +61,8 @@ def _is_of(sender: type[Any], field: Any) -> bool:
 def _follow(using: str, row: Any, closed: int, at: datetime) -> None:
     """Keep the row at its log's version: another table's fields may leave after these, or stay."""
     table = subject_of(type(row)).table
-    rows = models.QuerySet(table, using=using).filter(stock_lifecycle=row.stock_lifecycle)
+    rows: models.QuerySet[Any] = models.QuerySet(table, using=using)
+    rows = rows.filter(stock_lifecycle=row.stock_lifecycle)
     rows.update(stock_version=row.stock_version + closed, stock_changed_at=at)
 
 
@@ -75,9 +79,9 @@ def close_field(
     """Append the event that closes *field* of a lifecycle, unless it is closed; return how many."""
     connection = connections[using]
     clock, clock_values = clock_of(connection)
-    payload, body = payload_of(connection, told, key=key)
+    payload, payload_values = payload_of(connection, told, key=key)
     values = [TOPICS[kind], kind.value, to_micros(at), *clock_values]
-    values += [told.actor, told.reason, told.correlation, body]
+    values += [told.actor, told.reason, told.correlation, *payload_values]
     values += [STOCKFLOW, str(lifecycle), field]
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE.format(clock=clock, payload=payload), values)

@@ -50,9 +50,7 @@ def _dashed(column: str) -> str:
 
 
 _CODECS: dict[str, Codec] = {
-    **dict.fromkeys(
-        _TEXT, Codec(lambda v: str.__str__(v), _same, "to_json({}::text)::text", "json_quote({})")
-    ),
+    **dict.fromkeys(_TEXT, Codec(str.__str__, _same, "to_json({}::text)::text", "json_quote({})")),
     **dict.fromkeys(_NUMBER, Codec(int, _same, "{}::text", "CAST({} AS text)")),
     "BooleanField": Codec(
         bool,
@@ -111,7 +109,9 @@ class FacetPath:
 
     def sql(self, vendor: str, quote: Callable[[str], str]) -> str:
         """Return the expression of JSON text that follows the hops from one parameter."""
-        tables = [f"{quote(hop.related_model._meta.db_table)} h{n}" for n, hop in enumerate(self.hops)]
+        tables = [
+            f"{quote(hop.related_model._meta.db_table)} h{n}" for n, hop in enumerate(self.hops)
+        ]
         joins = "".join(
             f" JOIN {table} ON h{n}.{quote(_target(hop).column)} = h{n - 1}.{quote(hop.column)}"
             for n, (hop, table) in enumerate(zip(self.hops, tables, strict=True))
@@ -152,7 +152,11 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
                 "so nothing can be read through it."
             )
     return FacetPath(
-        lookup, fields[0], tuple(fields[:-1]), fields[-1], _codec(model, lookup, fields[-1])  # type: ignore[arg-type]
+        lookup,
+        fields[0],
+        tuple(fields[:-1]),
+        fields[-1],
+        _codec(model, lookup, fields[-1]),  # type: ignore[arg-type]
     )
 
 

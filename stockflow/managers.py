@@ -15,7 +15,9 @@ class StockflowQuerySet(models.QuerySet[M]):
         self._refuse_owned("update()", kwargs)
         return super().update(**kwargs)
 
-    def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
+    def bulk_update(
+        self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any
+    ) -> int:
         names = list(fields)
         self._refuse_owned("bulk_update()", names)
         return super().bulk_update(objs, names, *args, **kwargs)

@@ -7,8 +7,8 @@ from django.db import connections
 
 from stockflow.domain.decay import earliest
 from stockflow.domain.instants import to_micros
+from stockflow.ledgers import Pending
 from stockflow.machines import machine_of
-from stockflow.recording import Pending
 from stockflow.subjects import subject_of
 from stockflow.tables import Kind
 
@@ -90,9 +90,7 @@ def _earliest(instance: "StockflowModel", field: Any) -> str:
     return first[0].transition if first else ""
 
 
-def _execute(
-    using: str, started: list[tuple[Any, ...]], lifecycle: Any, ended: list[str]
-) -> None:
+def _execute(using: str, started: list[tuple[Any, ...]], lifecycle: Any, ended: list[str]) -> None:
     if not (started or ended):
         return
     with connections[using].cursor() as cursor:

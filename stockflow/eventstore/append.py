@@ -11,7 +11,7 @@ from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_facets, encode_value
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
-from stockflow.recording import Pending
+from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
 from stockflow.tables import STOCKFLOW
 
@@ -141,21 +141,21 @@ def _arm(
     target: Fragment,
     following: bool,
 ) -> Fragment:
-    clock, clock_values = clock_of(connection)
-    payload, body = payload_of(connection, event.circumstances)
-    model = "COALESCE(l.model, %s)" if following else "%s"
-    sql = (
-        f"'{STOCKFLOW}', %s, %s, %s, {model}, %s, %s, %s, %s, %s, {source[0]}, {target[0]}, "
-        f"%s, {clock}, %s, %s, %s, {payload}"
-    )
     told = event.circumstances
+    clock, clock_values = clock_of(connection)
+    payload, payload_values = payload_of(connection, told)
+    said, said_values = _said(told)
+    label = f"'{subject.model._meta.label_lower}'"
+    model = f"COALESCE(l.model, {label})" if following else label
+    # What the declarations fix stands in the text: each parameter costs more than its writing.
+    sql = (
+        f"'{STOCKFLOW}', %s, %s, '{TOPICS[event.kind]}', {model}, '{event.field}', "
+        f"'{event.kind.value}', %s, %s, %s, {source[0]}, {target[0]}, "
+        f"%s, {clock}, {said}, {payload}"
+    )
     return sql, (
         originator,
         version,
-        TOPICS[event.kind],
-        subject.model._meta.label_lower,
-        event.field,
-        event.kind.value,
         event.transition,
         event.source,
         event.target,
@@ -163,11 +163,15 @@ def _arm(
         *target[1],
         to_micros(event.occurred_at),
         *clock_values,
-        told.actor,
-        told.reason,
-        told.correlation,
-        body,
+        *said_values,
+        *payload_values,
     )
+
+
+def _said(told: Circumstances) -> Fragment:
+    """Return who and why, which most often is nothing."""
+    values = told.actor, told.reason, told.correlation
+    return ("%s, %s, %s", values) if any(values) else ("'', '', ''", ())
 
 
 def clock_of(connection: Any) -> Fragment:
@@ -177,32 +181,34 @@ def clock_of(connection: Any) -> Fragment:
     return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
 
 
-def payload_of(
-    connection: Any, told: Circumstances, key: str | None = None
-) -> tuple[str, bytes | None]:
-    """Return the placeholder and the bytes of what an event keeps beside its columns."""
+def payload_of(connection: Any, told: Circumstances, key: str | None = None) -> Fragment:
+    """Return what an event keeps beside its columns, as an expression of bytes."""
     parts = [f'"data":{told.data}'] if told.data else []
     if key is not None:
         parts.append(f'"key":{json.dumps(key, ensure_ascii=False)}')
-    placeholder = "%s::bytea" if connection.vendor == "postgresql" else "%s"
-    return placeholder, (f"{{{','.join(parts)}}}".encode() if parts else None)
+    cast = "::bytea" if connection.vendor == "postgresql" else ""
+    if not parts:
+        return f"NULL{cast}", ()
+    return f"%s{cast}", (f"{{{','.join(parts)}}}".encode(),)
 
 
 def _last_facets(subject: Subject, originator: str, field: str) -> Fragment:
     """Return the facets that the log has, which may lag behind what a relation shows now."""
     if subject.has_one_field:
         return "l.target_facets", ()
-    return (
+    last = (
         "(SELECT x.target_facets FROM stockflow_event x WHERE "
         f"x.application = '{STOCKFLOW}' AND x.originator = %s AND x.field = %s "
-        "ORDER BY x.version DESC LIMIT 1)",
-        (originator, field),
+        "ORDER BY x.version DESC LIMIT 1)"
     )
+    return last, (originator, field)
 
 
 def _facets(connection: Any, subject: Subject, event: Pending) -> Fragment:
     """Return the canonical text of the event's facets; related ones are read in SQL."""
     paths = subject.facets(event.field)
+    if not paths:
+        return "'{}'", ()
     known = {
         lookup: path.to_json(event.facets[path.attname])
         for lookup, path in paths.items()

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 from django.db import connections, router
 
 from stockflow import conf
@@ -28,7 +29,7 @@ def _check_fence(alias: str) -> list[CheckMessage]:
     told = [f"missing or outdated: {', '.join(names)}"] if missing else []
     told += [f"not wanted: {', '.join(stale)}"] if stale else []
     return [
-        Warning(
+        Caution(
             f"The fence of the database {alias!r} is not as the models say ({'; '.join(told)}).",
             hint="Run `manage.py migrate`: it puts the fence up, even if nothing is to migrate.",
             id="stockflow.W013",

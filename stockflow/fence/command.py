@@ -49,7 +49,9 @@ def _tables(model: str | None, database: str) -> list[Fenced]:
         chosen = []
     if not chosen:
         known = ", ".join(sorted(map(str, tables)))
-        raise CommandError(f"{model!r} has no stock history in {database!r}. Models that have: {known}.")
+        raise CommandError(
+            f"{model!r} has no stock history in {database!r}. Models that have: {known}."
+        )
     return chosen
 
 
@@ -74,5 +76,7 @@ def _summary(command: BaseCommand, number: int, *, apply: bool) -> str:
 
 register(
     "reconcile",
-    Subcommand("Show rows that disagree with their last event; --apply records them.", _add_arguments, _run),
+    Subcommand(
+        "Show rows that disagree with their last event; --apply records them.", _add_arguments, _run
+    ),
 )

@@ -73,7 +73,9 @@ def chunks_of_keys(using: str, fenced: Fenced) -> Iterator[list[Any]]:
     rows, alias = f"{dialect.quote(fenced.table)} c", "c"
     if not fenced.is_root:
         alias = "r"
-        rows += f" JOIN {dialect.quote(root.db_table)} r ON r.{dialect.quote(root.pk.column)} = {key}"
+        rows += (
+            f" JOIN {dialect.quote(root.db_table)} r ON r.{dialect.quote(root.pk.column)} = {key}"
+        )
     where = f"{alias}.stock_lifecycle IS NOT NULL AND ({disagreement(dialect, fenced, 'c', alias)})"
     yield from _chunks(using, f"SELECT {key} FROM {rows} WHERE {where}", key, 0)
 

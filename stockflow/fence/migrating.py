@@ -1,5 +1,6 @@
 """The fence while tables change: what ``migrate`` does to it, and what it does afterwards."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -52,24 +53,35 @@ class Yielding:
 
     def __init__(self, using: str) -> None:
         self.using = using
-        self.is_up = True
+        self.standing: str | None = None
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         text = str(sql).lstrip().upper()
-        if self.is_up and text.startswith(_DEFINING):
-            self._turn(up=False)
-        elif not self.is_up and text.startswith(_WRITING):
-            self._turn(up=True)
+        if text.startswith(_DEFINING):
+            self._apart(self._go_down)
+        elif text.startswith(_WRITING):
+            self._apart(self._come_up)
         return execute(sql, params, many, context)
 
-    def _turn(self, *, up: bool) -> None:
-        self.is_up = up
+    def _apart(self, does: Callable[[], None]) -> None:
         wrappers = connections[self.using].execute_wrappers
         wrappers.remove(self)  # its own statements are none of its business
         try:
-            if up:
-                installing.install(self.using)
-            else:
-                installing.take_down(self.using)
+            does()
         finally:
             wrappers.append(self)
+
+    def _go_down(self) -> None:
+        self.standing = None
+        installing.take_down(self.using)
+
+    def _come_up(self) -> None:
+        """Ask for one trigger each time: a rollback may have taken them all."""
+        if self.standing is None or (self.standing and not self._stands(self.standing)):
+            installing.install(self.using)
+            self.standing = next(iter(installing.installed(self.using)), "")
+
+    def _stands(self, name: str) -> bool:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute("SELECT 1 FROM sqlite_master WHERE name = %s", [name])
+            return cursor.fetchone() is not None

@@ -131,12 +131,12 @@ def _unlinked(fenced: Fenced) -> str:
 
 
 def _wrong_root(fenced: Fenced) -> list[str]:
-    unadopted = _changes((fenced.key, "stock_version", *fenced.states), " WHERE stock_lifecycle IS NULL")
-    told = [
-        f"EXISTS (SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE c.stock_lifecycle IS NOT NULL "
-        f"AND ({disagreement(_SQL, fenced, 'c', 'c', is_leaving=True)}))",
-        f"EXISTS ({unadopted})",
-    ]
+    unadopted = _changes(
+        (fenced.key, "stock_version", *fenced.states), " WHERE stock_lifecycle IS NULL"
+    )
+    differs = disagreement(_SQL, fenced, "c", "c", is_leaving=True)
+    changed = f"SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE c.stock_lifecycle IS NOT NULL"
+    told = [f"EXISTS ({changed} AND ({differs}))", f"EXISTS ({unadopted})"]
     for column in related_columns(fenced):
         changed = _changes(("stock_lifecycle", "stock_version", column))
         unrisen = (
@@ -151,10 +151,10 @@ def _wrong_root(fenced: Fenced) -> list[str]:
 
 
 def _wrong_child(fenced: Fenced) -> list[str]:
-    told = [
-        f"EXISTS (SELECT 1 FROM {_joined(fenced, f'({_changes(fenced.columns)})')} "
-        f"WHERE r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'c', 'r', is_leaving=True)}))"
-    ]
+    rows = _joined(fenced, f"({_changes(fenced.columns)})")
+    differs = disagreement(_SQL, fenced, "c", "r", is_leaving=True)
+    known = "r.stock_lifecycle IS NOT NULL"
+    told = [f"EXISTS (SELECT 1 FROM {rows} WHERE {known} AND ({differs}))"]
     if fenced.states:
         moved = _joined(fenced, f"({_changes((fenced.key, *fenced.states))})")
         told.append(f"EXISTS (SELECT 1 FROM {moved} WHERE r.stock_lifecycle IS NULL)")
@@ -162,7 +162,7 @@ def _wrong_child(fenced: Fenced) -> list[str]:
         wrong = unrecorded_relation(_SQL, fenced, column, "c", "r")
         told.append(
             f"EXISTS (SELECT 1 FROM {_joined(fenced, f'({_changes((fenced.key, column))})')} "
-            f"WHERE r.stock_lifecycle IS NOT NULL AND ({wrong}))"
+            f"WHERE {known} AND ({wrong}))"
         )
     return told
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connections, transaction
 
-from stockflow import conf, recording, timers
+from stockflow import conf, timers
 from stockflow.contexts import Circumstances
 from stockflow.deletion import close_field
 from stockflow.domain.instants import from_micros
@@ -17,7 +17,8 @@ from stockflow.fence import comparing
 from stockflow.fence.comparing import Difference
 from stockflow.fence.subjects import Fenced
 from stockflow.fields import family
-from stockflow.recording import Pending
+from stockflow.ledgers import Pending
+from stockflow.settling import due
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import Event, Kind, ScheduledTransition
 
@@ -104,7 +105,7 @@ def _write(row: Any, using: str, moved: dict[str, int]) -> None:
     names = ["stock_version", "stock_changed_at"]
     for field in subject_of(type(row)).fields:
         if field.name in moved:
-            due_at = recording.due(row, field, row.stock_changed_at)
+            due_at = due(row, field, row.stock_changed_at)
             row.__dict__.update({field.since_name: row.stock_changed_at, field.due_name: due_at})
             names += [field.since_name, field.due_name]
     values = {name: getattr(row, name) for name in names}

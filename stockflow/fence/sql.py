@@ -23,7 +23,7 @@ class Dialect:
         """The comparison for which NULL is a value."""
         return "IS DISTINCT FROM" if self.vendor == "postgresql" else "IS NOT"
 
-    def quote(self, name: str) -> str:
+    def quote(self, name: str | None) -> str:
         """Return *name* as an identifier."""
         return f'"{name}"'
 
@@ -126,13 +126,11 @@ def related_columns(fenced: Fenced) -> dict[str, list[tuple[str, FacetPath]]]:
     found: dict[str, list[tuple[str, FacetPath]]] = {}
     for name in fenced.facets:
         for path in fenced.related(name):
-            found.setdefault(path.first.column, []).append((name, path))
+            found.setdefault(str(path.first.column), []).append((name, path))
     return found
 
 
-def unrecorded_relation(
-    dialect: Dialect, fenced: Fenced, column: str, row: str, root: str
-) -> str:
+def unrecorded_relation(dialect: Dialect, fenced: Fenced, column: str, row: str, root: str) -> str:
     """Return when a changed foreign *column* was not recorded by those who read through it.
 
     In the root's table a risen version shows it, so this asks only who is open to it; a
@@ -148,5 +146,7 @@ def unrecorded_relation(
             seen = path.sql(dialect.vendor, dialect.quote)
             seen = seen.replace("%s", f"{row}.{dialect.quote(column)}")
             test = f"COALESCE({dialect.recorded(path)}, {seen}) <> {seen}"
-        told.append(f"EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, name)}) e WHERE {test})")
+        told.append(
+            f"EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, name)}) e WHERE {test})"
+        )
     return " OR ".join(told)

@@ -83,14 +83,14 @@ class Fenced:
     @property
     def states(self) -> tuple[str, ...]:
         """The columns of the states."""
-        return tuple(field.column for field in self.fields)
+        return tuple(str(field.column) for field in self.fields)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that only a save with events may change, the key first."""
         own = ("stock_lifecycle", "stock_version") if self.is_root else ()
-        facets = [path.first.column for paths in self.facets.values() for path in paths]
-        return tuple(dict.fromkeys((self.key, *own, *self.states, *facets)))
+        facets = [str(path.first.column) for paths in self.facets.values() for path in paths]
+        return tuple(dict.fromkeys((self.key, *own, *map(str, self.states), *facets)))
 
 
 def fenced_tables(using: str) -> list[Fenced]:

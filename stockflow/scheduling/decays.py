@@ -12,7 +12,7 @@ import django_fsm
 from django.apps import apps
 from django.db import InterfaceError, OperationalError, transaction
 
-from stockflow import conf, recording
+from stockflow import conf, settling
 from stockflow.domain.errors import StockflowError
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.subjects import locked_rows
@@ -68,7 +68,8 @@ class Chunk:
 
 def count_due(until: datetime, *, using: str = "default") -> int:
     """Return how many timers are due at *until*, parked ones aside."""
-    return _due(until, using).count()
+    number: int = _due(until, using).count()
+    return number
 
 
 def fire_due(
@@ -120,9 +121,7 @@ def _fire(
     return chunk
 
 
-def _locked_objects(
-    timers: list[ScheduledTransition], using: str, chunk: Chunk
-) -> dict[UUID, Any]:
+def _locked_objects(timers: list[ScheduledTransition], using: str, chunk: Chunk) -> dict[UUID, Any]:
     """Lock the objects first, always in the order of their keys, and read them as they are now."""
     labels: dict[UUID, type[Any]] = {}
     for timer in timers:
@@ -137,7 +136,9 @@ def _locked_objects(
     for model in sorted(set(labels.values()), key=lambda model: model._meta.label):
         rows = locked_rows(model, using).order_by("pk")
         chosen = [lifecycle for lifecycle, its in labels.items() if its is model]
-        objects.update({row.stock_lifecycle: row for row in rows.filter(stock_lifecycle__in=chosen)})
+        objects.update(
+            {row.stock_lifecycle: row for row in rows.filter(stock_lifecycle__in=chosen)}
+        )
     return objects
 
 
@@ -175,8 +176,9 @@ def _step(
 ) -> ScheduledTransition | None:
     stored = None if row is None else row.__dict__.get(f"{timer.field}_due_at")
     if stored is None or to_micros(stored) != timer.due_at:
-        return _refresh(timer, row, stored, using, chunk)
-    overdue = recording.first_overdue(row, stored, inclusive=True)
+        _forget(timer, row, stored, using, chunk)
+        return None
+    overdue = settling.first_overdue(row, stored, inclusive=True)
     if overdue is None:
         state = row.__dict__[timer.field]
         raise StockflowError(
@@ -184,7 +186,7 @@ def _step(
             "put it back, or call a transition on the object."
         )
     due_at, field_, decay = overdue
-    recording.decay_at(row, decay.transition, due_at)
+    settling.decay_at(row, decay.transition, due_at)
     row.save(using=using)
     chunk.fired += 1
     if field_.name != timer.field:  # another field's decay came first: this one is still due
@@ -198,7 +200,7 @@ def _step(
     )
 
 
-def _refresh(
+def _forget(
     timer: ScheduledTransition, row: Any, stored: datetime | None, using: str, chunk: Chunk
 ) -> None:
     """The timer is not what its object says: another worker was first, or the object is gone."""

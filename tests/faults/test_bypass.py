@@ -32,7 +32,7 @@ def plain(model: type[models.Model]) -> Any:
     return models.QuerySet(model)
 
 
-def run(sql: str, *values: object) -> int:
+def run(sql: str, *values: Any) -> int:
     """Execute raw SQL."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values or None)
@@ -68,6 +68,13 @@ def works_without_the_fence(does: Callable[[], Any]) -> None:
         does()
 
 
+def save_historical(lead: Lead) -> None:
+    """Save one as a data migration does."""
+    row = historical(Lead).objects.get(pk=lead.pk)
+    row.channel = "phone"
+    row.save()
+
+
 CHANGES: dict[str, Callable[[Lead], Any]] = {
     "update a state": lambda lead: plain(Lead).update(temperature="won"),
     "update a version": lambda lead: plain(Lead).update(stock_version=2),
@@ -91,14 +98,8 @@ CHANGES: dict[str, Callable[[Lead], Any]] = {
         "UPDATE crm_lead SET temperature = 'won', stock_version = stock_version + 1"
     ),
     "a historical model": lambda lead: historical(Lead).objects.update(temperature="won"),
-    "a historical model's save": lambda lead: _save_historical(lead),
+    "a historical model's save": save_historical,
 }
-
-
-def _save_historical(lead: Lead) -> None:
-    row = historical(Lead).objects.get(pk=lead.pk)
-    row.channel = "phone"
-    row.save()
 
 
 @pytest.mark.parametrize("name", CHANGES)

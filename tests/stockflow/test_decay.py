@@ -9,7 +9,7 @@ from django.db import connection
 from stockflow import context
 from stockflow.domain.errors import InvalidDelay, LateEntry, StockflowError
 from stockflow.models import ScheduledTransition
-from stockflow.recording import SCHEDULE
+from stockflow.moments import SCHEDULE
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, Chain, Lead, Loop, Order
