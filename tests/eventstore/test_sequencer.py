@@ -122,6 +122,16 @@ def test_lost_pending_rows_are_listed_again() -> None:
 
 
 @committed
+def test_migrate_lists_what_a_restore_forgot() -> None:
+    """Every ``migrate`` looks for events that would never get a position."""
+    Ticket.objects.create()
+    Unsequenced.objects.all().delete()
+    call_command("migrate", verbosity=0)
+
+    assert sequence() == 1
+
+
+@committed
 @pytest.mark.parametrize("table", ["stockflow_event", "stockflow_position"])
 @pytest.mark.parametrize(
     "statement",
