@@ -91,7 +91,9 @@ def _log(using: str, since: int, shown: int) -> Iterator[Step]:
         if last_position(using, application):
             yield from (replace(step, last=None) for step in _chain(using, application, 0))
         else:  # what it is called is not what is stored
-            yield Step(wrong=(Wrong(f"A position of {application!r}", "its application was altered"),))
+            yield Step(
+                wrong=(Wrong(f"A position of {application!r}", "its application was altered"),)
+            )
     yield Step(wrong=tuple(_lists(using, shown)))
     yield Step(wrong=tuple(_versions(using, shown)))
 

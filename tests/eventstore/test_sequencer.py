@@ -13,6 +13,7 @@ from stockflow.eventstore.sequencer import enlist, sequence
 from stockflow.models import Event, Position
 from stockflow.tables import Unsequenced
 from tests.crm.models import Lead, Ticket
+from tests.eventstore.tampering import tampering
 
 committed = pytest.mark.django_db(transaction=True)
 
@@ -153,6 +154,38 @@ def test_log_is_never_altered(table: str, statement: str) -> None:
     with pytest.raises(IntegrityError, match=f"^stockflow: [A-Z]+ of {table} is refused: "):
         connection.cursor().execute(statement.format(table))
     assert (list(Event.objects.values_list()), list(Position.objects.values_list())) == before
+
+
+@pytest.mark.django_db
+def test_without_the_triggers_the_log_is_lost() -> None:
+    """They are needed: without them, what is refused above happens."""
+    Ticket.objects.create()
+    testing.sequence()
+    with tampering() as cursor:
+        for table in ("stockflow_event", "stockflow_position"):
+            cursor.execute(f"DELETE FROM {table}")
+        left = Event.objects.exists(), Position.objects.exists()
+
+    assert left == (False, False)
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has REPLACE")
+def test_replace_needs_a_trigger_of_its_own() -> None:
+    """On SQLite REPLACE removes a row without firing the trigger of DELETE."""
+    Ticket.objects.create()
+    columns = [f.column for f in Event._meta.concrete_fields if f.column != "actor"]
+    names = ", ".join(columns)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER stockflow_event_replace")
+        cursor.execute(
+            f"REPLACE INTO stockflow_event ({names}, actor) "
+            f"SELECT {names}, 'forged' FROM stockflow_event WHERE id = (SELECT max(id) FROM stockflow_event)"
+        )
+        replaced = Event.objects.get().actor
+        transaction.set_rollback(True)
+
+    assert replaced == "forged"
 
 
 @committed
