@@ -32,7 +32,7 @@ def _pack(value: Any) -> bytes:
     if value is None:
         return b"n0:"
     if isinstance(value, bytes | memoryview):
-        return b"b%d:%b" % (len(value), value)
+        return b"b%d:%b" % (len(value), bytes(value))
     if isinstance(value, int):
         kind, data = b"i", b"%d" % value
     elif isinstance(value, str):

@@ -174,7 +174,7 @@ def test_without_the_triggers_the_log_is_lost() -> None:
 def test_replace_needs_a_trigger_of_its_own() -> None:
     """On SQLite REPLACE removes a row without firing the trigger of DELETE."""
     Ticket.objects.create()
-    columns = [f.column for f in Event._meta.concrete_fields if f.column != "actor"]
+    columns = [str(f.column) for f in Event._meta.concrete_fields if f.column != "actor"]
     names = ", ".join(columns)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DROP TRIGGER stockflow_event_replace")
