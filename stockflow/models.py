@@ -10,6 +10,7 @@ from stockflow import deletion, history, ledgers, saving
 from stockflow.errors import InvalidDeclaration
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
+from stockflow.routing import refuse_parted
 from stockflow.saving.updates import update_row
 from stockflow.subjects import subject_of
 from stockflow.tables import Event, Kind, ScheduledTransition
@@ -80,6 +81,7 @@ class StockflowModel(models.Model):
             return
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         kwargs["using"] = using
+        refuse_parted(self)
         with saving.unit_of_work(self, using):
             super().save_base(*args, **kwargs)
 
