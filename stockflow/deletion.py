@@ -51,7 +51,9 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
-    timers.end(using, timers.lifecycle_value(row, using), own)
+    if own:
+        with connections[using].cursor() as cursor:
+            timers.end(row, cursor, own)
     ledger = ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 

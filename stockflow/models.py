@@ -113,7 +113,8 @@ class StockflowModel(models.Model):
         is_plain = not (any(returning) or self._meta.select_on_save)
 
         def update(expected: dict[str, Any], columns: Any) -> Any:
-            found = update_row(base_qs, pk_val, expected, columns) if is_plain else None
+            cursor = ledgers.ledger_of(self).work.cursor
+            found = update_row(cursor, base_qs, pk_val, expected, columns) if is_plain else None
             if found is not None:
                 return [()] * found  # as Django 6 has it; Django 5 asks only whether it is true
             return write(base_qs.filter(**expected), using, pk_val, columns, *args, **kwargs)
