@@ -12,6 +12,7 @@ from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
 from stockflow.ledgers import ledger_of
 from stockflow.moments import moment
+from stockflow.routing import refuse_parted
 from stockflow.settling import settle
 from stockflow.subjects import locked_rows, subject_of
 from stockflow.tables import STOCKFLOW, Kind
@@ -39,6 +40,7 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
         return
+    refuse_parted(row)
     at, told = moment(row)
     if settle(row, at):
         row.save(using=using)
@@ -49,7 +51,9 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
-    timers.end(using, timers.lifecycle_value(row, using), own)
+    if own:
+        with connections[using].cursor() as cursor:
+            timers.end(row, cursor, own)
     ledger = ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 

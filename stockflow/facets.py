@@ -113,12 +113,12 @@ class FacetPath:
             f"{quote(hop.related_model._meta.db_table)} h{n}" for n, hop in enumerate(self.hops)
         ]
         joins = "".join(
-            f" JOIN {table} ON h{n}.{quote(_target(hop).column)} = h{n - 1}.{quote(hop.column)}"
+            f" JOIN {table} ON h{n}.{quote(_column(_target(hop)))} = h{n - 1}.{quote(_column(hop))}"
             for n, (hop, table) in enumerate(zip(self.hops, tables, strict=True))
             if n
         )
-        value = self.codec.sql(vendor, f"h{len(self.hops) - 1}.{quote(self.leaf.column)}")
-        key = f"h0.{quote(_target(self.hops[0]).column)}"
+        value = self.codec.sql(vendor, f"h{len(self.hops) - 1}.{quote(_column(self.leaf))}")
+        key = f"h0.{quote(_column(_target(self.hops[0])))}"
         return f"COALESCE((SELECT {value} FROM {tables[0]}{joins} WHERE {key} = %s), 'null')"
 
 
@@ -154,9 +154,9 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
     return FacetPath(
         lookup,
         fields[0],
-        tuple(fields[:-1]),
+        tuple(field for field in fields[:-1] if isinstance(field, models.ForeignKey)),
         fields[-1],
-        _codec(model, lookup, fields[-1]),  # type: ignore[arg-type]
+        _codec(model, lookup, fields[-1]),
     )
 
 
@@ -170,6 +170,10 @@ def _codec(model: type[models.Model], lookup: str, leaf: "models.Field[Any, Any]
             "stock; use a column of text, whole numbers, true and false, dates, UUIDs or a foreign key."
         )
     return codec
+
+
+def _column(field: "models.Field[Any, Any]") -> str:
+    return str(field.column)
 
 
 def _target(hop: "models.ForeignKey[Any, Any]") -> "models.Field[Any, Any]":

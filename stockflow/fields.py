@@ -187,7 +187,7 @@ class StockField(django_fsm.FSMField):
             return  # a migration's model names these two among its own fields
         for companion in (f"{name}_since", f"{name}_due_at"):
             if companion not in cls.__dict__:
-                cls.add_to_class(companion, _instant_field())  # type: ignore[attr-defined]
+                cls.add_to_class(companion, _instant_field())
 
     def _collect_transitions(self, *args: Any, **kwargs: Any) -> None:
         super()._collect_transitions(*args, **kwargs)

@@ -10,6 +10,7 @@ from stockflow import deletion, history, ledgers, saving
 from stockflow.errors import InvalidDeclaration
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
+from stockflow.routing import refuse_parted
 from stockflow.saving.updates import update_row
 from stockflow.subjects import subject_of
 from stockflow.tables import Event, Kind, Position, ScheduledTransition
@@ -81,6 +82,7 @@ class StockflowModel(models.Model):
             return
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         kwargs["using"] = using
+        refuse_parted(self)
         with saving.unit_of_work(self, using):
             super().save_base(*args, **kwargs)
 
@@ -112,7 +114,8 @@ class StockflowModel(models.Model):
         is_plain = not (any(returning) or self._meta.select_on_save)
 
         def update(expected: dict[str, Any], columns: Any) -> Any:
-            found = update_row(base_qs, pk_val, expected, columns) if is_plain else None
+            cursor = ledgers.ledger_of(self).work.cursor
+            found = update_row(cursor, base_qs, pk_val, expected, columns) if is_plain else None
             if found is not None:
                 return [()] * found  # as Django 6 has it; Django 5 asks only whether it is true
             return write(base_qs.filter(**expected), using, pk_val, columns, *args, **kwargs)

@@ -5,7 +5,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+from django.db import connections
 
 from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_facets, encode_value
@@ -41,24 +44,23 @@ class Key:
 
 
 def append_opening(
-    connection: Any, subject: Subject, originator: str, events: Sequence[Pending], base: int = 0
+    cursor: Any, subject: Subject, originator: str, events: Sequence[Pending], base: int = 0
 ) -> None:
     """Append events past the row: it does not exist yet, or the caller has locked it."""
-    arms = _arms(connection, subject, originator, base, events, following=False)
+    arms = _arms(cursor.db, subject, originator, base, events, following=False)
     sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [value for _, values in arms for value in values])
+    cursor.execute(sql, [value for _, values in arms for value in values])
 
 
 def append_following(
-    connection: Any, subject: Subject, originator: str, key: Key, events: Sequence[Pending]
+    cursor: Any, subject: Subject, originator: str, key: Key, events: Sequence[Pending]
 ) -> bool:
     """Append events to a row that is locked and checked by the same statement.
 
     Returns:
         False, and nothing is written, if the row is not as *key* says.
     """
-    arms = _arms(connection, subject, originator, key.version, events, following=key.is_adopted)
+    arms = _arms(cursor.db, subject, originator, key.version, events, following=key.is_adopted)
     last, last_values = "", []
     if key.is_adopted:
         last = (
@@ -66,46 +68,50 @@ def append_following(
             " AND l.originator = %s AND l.version = %s)"
         )
         last_values = [originator, key.version]
-    row, values = _locked_row(connection, subject, key)
+    row, values = _locked_row(cursor.db, subject, key)
     for _, arm_values in arms:
         values += [*arm_values, *last_values]
     # WITH after INSERT: before it, Python's sqlite3 would not count the rows.
     sql = f"{_INSERT}WITH s AS ({row}) " + " UNION ALL ".join(
         f"SELECT {arm} FROM s{last}" for arm, _ in arms
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return bool(cursor.rowcount == len(events))
+    cursor.execute(sql, values)
+    return bool(cursor.rowcount == len(events))
 
 
 def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[Any]]:
-    """Return the query of the subject's row; empty if it is not as *key* says.
+    """Return the query of the subject's row; empty if it is not as *key* says."""
+    table, columns = subject.table, subject.columns
+    states = tuple(name for name in key.states if columns[name].model is table)
+    values = [_value(connection, table._meta.pk, key.pk)]
+    if key.is_adopted:
+        values.append(_value(connection, columns["stock_lifecycle"], key.lifecycle))
+    values.append(key.version)
+    if key.changed_at is not None:
+        values.append(_value(connection, columns["stock_changed_at"], key.changed_at))
+    values += [key.states[name] for name in states]
+    is_dated = key.changed_at is not None
+    return _row_text(connection.alias, table, key.is_adopted, is_dated, states), values
+
+
+@lru_cache(maxsize=1024)
+def _row_text(
+    using: str, table: Any, is_adopted: bool, is_dated: bool, states: tuple[str, ...]
+) -> str:
+    """Return the text of :func:`_locked_row`'s query.
 
     The lock comes before the events: a writer that inserted first and locked at its UPDATE
     would deadlock with one that came between.
     """
-    quote, table = connection.ops.quote_name, subject.table._meta
-    lifecycle = subject.columns["stock_lifecycle"]
-    tests, values = [f"r.{quote(table.pk.column)} = %s"], [_value(connection, table.pk, key.pk)]
-    if key.is_adopted:
-        tests.append("r.stock_lifecycle = %s")
-        values.append(_value(connection, lifecycle, key.lifecycle))
-    else:
-        tests.append("r.stock_lifecycle IS NULL")
+    connection, meta = connections[using], table._meta
+    quote = connection.ops.quote_name
+    tests = [f"r.{quote(meta.pk.column)} = %s"]
+    tests.append(f"r.stock_lifecycle {'= %s' if is_adopted else 'IS NULL'}")
     tests.append("r.stock_version = %s")
-    values.append(key.version)
-    if key.changed_at is not None:
-        changed_at = subject.columns["stock_changed_at"]
-        tests.append("r.stock_changed_at = %s")
-        values.append(_value(connection, changed_at, key.changed_at))
-    for name, state in key.states.items():
-        column = subject.columns[name]
-        if column.model is subject.table:
-            tests.append(f"r.{quote(column.column)} = %s")
-            values.append(state)
+    tests += ["r.stock_changed_at = %s"] * is_dated
+    tests += [f"r.{quote(meta.get_field(name).column)} = %s" for name in states]
     lock = " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
-    where = " AND ".join(tests)
-    return f"SELECT 1 FROM {quote(table.db_table)} r WHERE {where}{lock}", values
+    return f"SELECT 1 FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
 
 
 def _arms(

@@ -110,33 +110,45 @@ def _inserted(fenced: Fenced) -> str:
 
 
 def _update(fenced: Fenced) -> str:
-    nothing = f"  IF NOT EXISTS ({_changes(fenced.columns)}) THEN RETURN NULL; END IF;"
-    parts = [nothing]
+    parts = [f"  IF NOT EXISTS ({_changes(fenced.columns)}) THEN RETURN NULL; END IF;"]
+    text = texts.changed(fenced)
     if fenced.is_root:
-        parts.append(_refuse(_unlinked(fenced), texts.unlinked(fenced)))
+        parts += [_unlinked(fenced), _unadopted(fenced)]
     told = _wrong_root(fenced) if fenced.is_root else _wrong_child(fenced)
-    parts.append(_refuse("\n    OR ".join(told), texts.changed(fenced)))
-    return "\n".join(parts)
+    return "\n".join([*parts, *(_refuse(f"EXISTS ({query})", text) for query in told)])
+
+
+def _guard(query: str, body: str) -> str:
+    """Return *body*, to be planned and run only where *query* finds something, which is rare."""
+    return f"  IF EXISTS ({query}) THEN\n{body}\n  END IF;"
 
 
 def _unlinked(fenced: Fenced) -> str:
     """A lifecycle that is gone, or that another row has now; a changed key is no harm."""
     key, known = _SQL.quote(fenced.key), "WHERE stock_lifecycle IS NOT NULL"
-    return (
-        f"EXISTS (SELECT stock_lifecycle FROM {_OLD} {known} "
-        f"EXCEPT SELECT stock_lifecycle FROM {_NEW})\n    OR EXISTS ((SELECT {key} FROM "
-        f"(SELECT {key}, stock_lifecycle FROM {_OLD} {known} "
-        f"EXCEPT SELECT {key}, stock_lifecycle FROM {_NEW}) x) INTERSECT SELECT {key} FROM {_NEW})"
+    parted = (
+        f"SELECT {key}, stock_lifecycle FROM {_OLD} {known} "
+        f"EXCEPT SELECT {key}, stock_lifecycle FROM {_NEW}"
     )
+    wrong = (
+        f"EXISTS (SELECT stock_lifecycle FROM {_OLD} {known} "
+        f"EXCEPT SELECT stock_lifecycle FROM {_NEW})\n    OR EXISTS "
+        f"((SELECT {key} FROM ({parted}) x) INTERSECT SELECT {key} FROM {_NEW})"
+    )
+    return _guard(parted, _refuse(wrong, texts.unlinked(fenced)))
+
+
+def _unadopted(fenced: Fenced) -> str:
+    unknown = " WHERE stock_lifecycle IS NULL"
+    moved = _changes((fenced.key, "stock_version", *fenced.states), unknown)
+    body = _refuse(f"EXISTS ({moved})", texts.changed(fenced))
+    return _guard(f"SELECT 1 FROM {_NEW}{unknown}", body)
 
 
 def _wrong_root(fenced: Fenced) -> list[str]:
-    unadopted = _changes(
-        (fenced.key, "stock_version", *fenced.states), " WHERE stock_lifecycle IS NULL"
-    )
     differs = disagreement(_SQL, fenced, "c", "c", is_leaving=True)
-    changed = f"SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE c.stock_lifecycle IS NOT NULL"
-    told = [f"EXISTS ({changed} AND ({differs}))", f"EXISTS ({unadopted})"]
+    known = "c.stock_lifecycle IS NOT NULL"
+    told = [f"SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE {known} AND ({differs})"]
     for column in related_columns(fenced):
         changed = _changes(("stock_lifecycle", "stock_version", column))
         unrisen = (
@@ -144,9 +156,7 @@ def _wrong_root(fenced: Fenced) -> list[str]:
             f"INTERSECT SELECT stock_lifecycle, stock_version FROM {_OLD}"
         )
         wrong = unrecorded_relation(_SQL, fenced, column, "c", "c")
-        told.append(
-            f"EXISTS (SELECT 1 FROM ({unrisen}) c WHERE c.stock_lifecycle IS NOT NULL AND ({wrong}))"
-        )
+        told.append(f"SELECT 1 FROM ({unrisen}) c WHERE {known} AND ({wrong})")
     return told
 
 
@@ -154,16 +164,14 @@ def _wrong_child(fenced: Fenced) -> list[str]:
     rows = _joined(fenced, f"({_changes(fenced.columns)})")
     differs = disagreement(_SQL, fenced, "c", "r", is_leaving=True)
     known = "r.stock_lifecycle IS NOT NULL"
-    told = [f"EXISTS (SELECT 1 FROM {rows} WHERE {known} AND ({differs}))"]
+    told = [f"SELECT 1 FROM {rows} WHERE {known} AND ({differs})"]
     if fenced.states:
         moved = _joined(fenced, f"({_changes((fenced.key, *fenced.states))})")
-        told.append(f"EXISTS (SELECT 1 FROM {moved} WHERE r.stock_lifecycle IS NULL)")
+        told.append(f"SELECT 1 FROM {moved} WHERE r.stock_lifecycle IS NULL")
     for column in related_columns(fenced):
+        related = _joined(fenced, f"({_changes((fenced.key, column))})")
         wrong = unrecorded_relation(_SQL, fenced, column, "c", "r")
-        told.append(
-            f"EXISTS (SELECT 1 FROM {_joined(fenced, f'({_changes((fenced.key, column))})')} "
-            f"WHERE {known} AND ({wrong}))"
-        )
+        told.append(f"SELECT 1 FROM {related} WHERE {known} AND ({wrong})")
     return told
 
 

@@ -77,7 +77,8 @@ def _adjust(row: Any, using: str, last: dict[str, Event], base: int) -> dict[str
     ]
     row.stock_version = base + len(events)
     if events:
-        append_opening(*_arguments(row, using, last), events, base)
+        with connections[using].cursor() as cursor:
+            append_opening(cursor, *_stream(row, last), events, base)
         row.stock_changed_at = at
     return {
         event.field: version
@@ -86,14 +87,13 @@ def _adjust(row: Any, using: str, last: dict[str, Event], base: int) -> dict[str
     }
 
 
-def _arguments(row: Any, using: str, last: dict[str, Event]) -> tuple[Any, Subject, str]:
-    """Return what appending needs; the model stays the one that the log names."""
+def _stream(row: Any, last: dict[str, Event]) -> tuple[Subject, str]:
+    """Return what is appended to; the model stays the one that the log names."""
     named = {event.model for event in last.values()}
     models = {m._meta.label_lower: m for m in family(type(row)) if m._meta.proxy}
     model = next((models[label] for label in named if label in models), type(row))
     # The last event is not joined here, so each source is looked up by its field.
-    subject = replace(subject_of(model), has_one_field=False)
-    return connections[using], subject, str(row.stock_lifecycle)
+    return replace(subject_of(model), has_one_field=False), str(row.stock_lifecycle)
 
 
 def _instant(last: dict[str, Event], using: str) -> datetime:
@@ -110,7 +110,8 @@ def _write(row: Any, using: str, moved: dict[str, int]) -> None:
             names += [field.since_name, field.due_name]
     values = {name: getattr(row, name) for name in names}
     type(row)._base_manager.using(using).filter(pk=row.pk).update(**values)
-    timers.restart(row, using, moved)
+    with connections[using].cursor() as cursor:
+        timers.restart(row, cursor, moved)
 
 
 def _close(using: str, event_id: int, model: str, originator: str, field: str, state: str) -> None:

@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from django.db import connections
-
 from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import append_following, append_opening
 from stockflow.ledgers import Ledger, Pending, ledger_of
@@ -61,7 +59,7 @@ def open_lifecycle(instance: "StockflowModel", ledger: Ledger, work: Work) -> No
     """Append the first events of a new object, or of a copy of one."""
     prepare_opening(instance, ledger, work)
     append_opening(
-        connections[work.using],
+        work.cursor,
         subject_of(type(instance)),
         str(instance.stock_lifecycle),
         work.events,

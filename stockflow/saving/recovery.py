@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
-
 from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import Key, append_following, append_opening
@@ -48,7 +46,7 @@ def arguments(instance: "StockflowModel", work: Work) -> tuple[Any, ...]:
         ledger_of(instance).changed_at,
     )
     originator = str(instance.stock_lifecycle)
-    return connections[work.using], subject, originator, key, work.events
+    return work.cursor, subject, originator, key, work.events
 
 
 def recover(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
@@ -71,8 +69,8 @@ def recover(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
     work.columns |= {name for batch in lost for name in batch.loaded}
     fix(instance, work)
     if work.base is None:
-        connection, subject, originator, _, events = arguments(instance, work)
-        append_opening(connection, subject, originator, events)
+        cursor, subject, originator, _, events = arguments(instance, work)
+        append_opening(cursor, subject, originator, events)
     elif not append_following(*arguments(instance, work)):
         raise conflict(instance, work, row)
     work.has_written = True

@@ -52,7 +52,7 @@ def _columns(
     instance: "StockflowModel", subject: Subject, work: Work, given: list[Any], table: Any
 ) -> list[Any]:
     """Return what *table* is to hold: the user's own columns, and ours where this save owns them."""
-    owned = {**subject.facet_columns, **subject.columns}
+    owned = subject.owned
     own = [(f, None, getattr(instance, n)) for n, f in owned.items() if n in work.columns]
     return [
         *(value for value in given if value[0].attname not in owned),

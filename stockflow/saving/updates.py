@@ -11,7 +11,11 @@ Columns = Iterable[tuple["models.Field[Any, Any]", Any, Any]]
 
 
 def update_row(
-    rows: "models.QuerySet[Any]", pk: Any, expected: Mapping[str, Any], columns: Columns
+    cursor: Any,
+    rows: "models.QuerySet[Any]",
+    pk: Any,
+    expected: Mapping[str, Any],
+    columns: Columns,
 ) -> int | None:
     """Update the row of key *pk* if it is as *expected*.
 
@@ -21,7 +25,8 @@ def update_row(
     Returns:
         How many rows there were; None, and nothing is done, if it takes Django to say.
     """
-    meta, connection = rows.model._meta, connections[rows.db]
+    meta: Any = rows.model._meta
+    connection = cursor.db
     if rows.query.where or meta.pk is None:
         return None
     names, values = [], []
@@ -31,22 +36,23 @@ def update_row(
         names.append(column.attname)
         values.append(column.get_db_prep_save(value, connection))
     tests = {meta.pk.attname: pk, **expected}
-    sql = _sql(rows.db, rows.model, tuple(names), tuple((n, v is None) for n, v in tests.items()))
+    sql = _sql(
+        connection.alias, meta, tuple(names), tuple((n, v is None) for n, v in tests.items())
+    )
     if sql is None or any(hasattr(value, "as_sql") for value in values):
         return None
     for name, value in tests.items():
         if value is not None:
             values.append(meta.get_field(name).get_db_prep_save(value, connection))
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return int(cursor.rowcount)
+    cursor.execute(sql, values)
+    return int(cursor.rowcount)
 
 
 @lru_cache(maxsize=1024)
 def _sql(
-    using: str, model: Any, names: tuple[str, ...], tests: tuple[tuple[str, bool], ...]
+    using: str, meta: Any, names: tuple[str, ...], tests: tuple[tuple[str, bool], ...]
 ) -> str | None:
-    quote, meta = connections[using].ops.quote_name, model._meta
+    quote = connections[using].ops.quote_name
     columns = [meta.get_field(name) for name in names]
     if not columns or any(
         hasattr(column, "get_placeholder") or hasattr(column, "get_placeholder_sql")

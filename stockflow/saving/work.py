@@ -22,6 +22,7 @@ class Work:
 
     Attributes:
         using: The alias of the database.
+        cursor: The one that all its statements go through: making one takes a while.
         events: What to append; ``taken`` of the instance's pending events are among them.
         base: The version that the row has; None where it has no row yet.
         is_adopted: Whether the row has a lifecycle already.
@@ -32,6 +33,7 @@ class Work:
     """
 
     using: str
+    cursor: Any = None
     events: list[Pending] = field(default_factory=list)
     taken: list[Pending] = field(default_factory=list)
     base: int | None = 0
@@ -58,10 +60,11 @@ def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
     was_broken = connection.needs_rollback
     try:
         if connection.in_atomic_block:
-            yield
+            with connection.cursor() as ledger.work.cursor:
+                yield
         else:
             ledger.work.is_outermost = True
-            with transaction.atomic(using=using):
+            with transaction.atomic(using=using), connection.cursor() as ledger.work.cursor:
                 yield
             ledger.unconfirmed.clear()
     except StockflowError:
@@ -98,7 +101,7 @@ def finish(instance: "StockflowModel") -> None:
     """The row is written: write its timers, and let the memory agree."""
     work: Work = ledger_of(instance).work
     if work.events:
-        timers.write(instance, work.using, work.events)
+        timers.write(instance, work.cursor, work.events)
     agree(instance)
 
 

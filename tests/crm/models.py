@@ -3,7 +3,6 @@
 import uuid
 from datetime import datetime, timedelta
 
-
 import django_fsm
 from dateutil.relativedelta import relativedelta
 from django.db import models
@@ -51,7 +50,7 @@ class Lead(StockflowModel):
         conditions=[is_paid],
     )
     def win(self, amount: int) -> str:
-        self.amount = amount  # type: ignore[assignment]
+        self.amount = amount
         return "won"
 
     @transition(temperature, source="*", target="lost")
@@ -293,5 +292,3 @@ class Labelled(StockflowModel):
 
     @transition(state, source="on", target="off")
     def off(self) -> None: ...
-
-
