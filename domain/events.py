@@ -98,7 +98,18 @@ class Adopted(StockEvent):
     kind = "adopted"
 
 
-EVENTS: tuple[type[StockEvent], ...] = (Entered, Moved, Reclassified, Left, Adopted)
+class Reconciled(StockEvent):
+    """The log was brought to what the row says: an adjustment, never a flow."""
+
+    TOPIC = "stockflow:reconciled"
+    kind = "reconciled"
+
+    @property
+    def restarts_spell(self) -> bool:
+        return self.source != self.target
+
+
+EVENTS: tuple[type[StockEvent], ...] = (Entered, Moved, Reclassified, Left, Adopted, Reconciled)
 TOPICS: dict[str, str] = {event.kind: event.TOPIC for event in EVENTS}
 
 for event in EVENTS:

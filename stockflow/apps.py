@@ -1,6 +1,7 @@
 """The write side as a Django app."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class StockflowConfig(AppConfig):
@@ -11,4 +12,9 @@ class StockflowConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from stockflow import audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow import assurance, audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow.fence import checks as fence_checks  # noqa: F401, PLC0415
+        from stockflow.fence import command, migrating  # noqa: F401, PLC0415
+
+        pre_migrate.connect(migrating.before, sender=self, dispatch_uid="stockflow.fence")
+        post_migrate.connect(migrating.after, sender=self, dispatch_uid="stockflow.fence")

@@ -32,6 +32,14 @@ def time_zone() -> ZoneInfo:
         ) from error
 
 
+def fence() -> bool:
+    """``STOCKFLOW_FENCE``: whether triggers guard the tables of subjects (default True).
+
+    Takes effect at the next ``migrate``.
+    """
+    return bool(getattr(settings, "STOCKFLOW_FENCE", True))
+
+
 def now(using: str = DEFAULT_DB_ALIAS) -> datetime:
     """Return the instant that it is, aware, in UTC.
 

@@ -6,11 +6,13 @@ from typing import Any
 from django.db import connections, models
 
 from stockflow import timers
+from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
 from stockflow.ledgers import ledger_of
 from stockflow.moments import moment
+from stockflow.routing import refuse_parted
 from stockflow.settling import settle
 from stockflow.subjects import locked_rows, subject_of
 from stockflow.tables import STOCKFLOW, Kind
@@ -23,7 +25,7 @@ _CLOSE = (
     "WHERE m.application = l.application AND m.originator = l.originator), "
     "%s, model, field, %s, target, target_facets, %s, {clock}, %s, %s, %s, {payload} "
     "FROM stockflow_event l WHERE application = %s AND originator = %s AND field = %s "
-    "AND kind <> %s AND version = (SELECT max(f.version) FROM stockflow_event f "
+    "AND target IS NOT NULL AND version = (SELECT max(f.version) FROM stockflow_event f "
     "WHERE f.application = l.application AND f.originator = l.originator AND f.field = l.field)"
 )
 """The closing event follows from the last one; nothing is inserted where that closed already."""
@@ -38,13 +40,15 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
         return
+    refuse_parted(row)
     at, told = moment(row)
     if settle(row, at):
         row.save(using=using)
     at = max(at, row.stock_changed_at)
     # The tables of parents have signals of their own, unless the parents are kept.
     own = [f.name for f in subject_of(sender).fields if _is_of(sender, f)]
-    closed = sum(_close_field(using, row, name, to_micros(at), told) for name in own)
+    stream, key = row.stock_lifecycle, str(row.pk)
+    closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
     if own:
@@ -66,13 +70,23 @@ def _follow(using: str, row: Any, closed: int, at: datetime) -> None:
     rows.update(stock_version=row.stock_version + closed, stock_changed_at=at)
 
 
-def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> int:
+def close_field(
+    using: str,
+    lifecycle: Any,
+    field: str,
+    kind: Kind,
+    at: datetime,
+    told: Circumstances,
+    *,
+    key: str | None = None,
+) -> int:
+    """Append the event that closes *field* of a lifecycle, unless it is closed; return how many."""
     connection = connections[using]
     clock, clock_values = clock_of(connection)
-    payload, payload_values = payload_of(connection, told, key=str(row.pk))
-    values = [TOPICS[Kind.LEFT], Kind.LEFT.value, at, *clock_values]
+    payload, payload_values = payload_of(connection, told, key=key)
+    values = [TOPICS[kind], kind.value, to_micros(at), *clock_values]
     values += [told.actor, told.reason, told.correlation, *payload_values]
-    values += [STOCKFLOW, str(row.stock_lifecycle), field, Kind.LEFT.value]
+    values += [STOCKFLOW, str(lifecycle), field]
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE.format(clock=clock, payload=payload), values)
         return int(cursor.rowcount)

@@ -22,7 +22,8 @@ class Entry:
     Attributes:
         version: Its place in the object's log, from 1.
         field: The stock field.
-        kind: ``entered``, ``moved``, ``reclassified``, ``left`` or ``adopted``.
+        kind: ``entered``, ``moved``, ``reclassified``, ``left``, ``adopted`` or
+            ``reconciled``.
         occurred_at: When it was true.
         recorded_at: When it was written.
         source: The state left; None for the outside.
@@ -57,7 +58,7 @@ class Entry:
 
 def of_lifecycle(lifecycle: UUID | str, using: str = "default") -> list[Entry]:
     """Return the history of the object of *lifecycle*, oldest first."""
-    history, now = StockLog(using).history(lifecycle), conf.now(using)
+    history, now = StockLog(using=using).history(lifecycle), conf.now(using)
     return [
         _entry(event, spell, now) for event, spell in zip(history, history.spells(), strict=True)
     ]

@@ -10,14 +10,16 @@ from stockflow import deletion, history, ledgers, saving
 from stockflow.errors import InvalidDeclaration
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
+from stockflow.routing import refuse_parted
 from stockflow.saving.updates import update_row
 from stockflow.subjects import subject_of
-from stockflow.tables import Event, Kind, ScheduledTransition
+from stockflow.tables import Event, Kind, Position, ScheduledTransition
 from stockflow.transitions import transition
 
 __all__ = [
     "Event",
     "Kind",
+    "Position",
     "ScheduledTransition",
     "StockField",
     "StockReference",
@@ -80,6 +82,7 @@ class StockflowModel(models.Model):
             return
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         kwargs["using"] = using
+        refuse_parted(self)
         with saving.unit_of_work(self, using):
             super().save_base(*args, **kwargs)
 
@@ -117,6 +120,8 @@ class StockflowModel(models.Model):
                 return [()] * found  # as Django 6 has it; Django 5 asks only whether it is true
             return write(base_qs.filter(**expected), using, pk_val, columns, *args, **kwargs)
 
+        if ledgers.ledger_of(self).work is None:  # raw, as a fixture is loaded: the fence decides
+            return write(base_qs, using, pk_val, values, *args, **kwargs)
         return saving.update_table(self, base_qs, values, update)
 
     def refresh_from_db(

@@ -3,11 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import DEFAULT_DB_ALIAS
 
 from stockflow import conf
 from stockflow.domain.instants import require_instant
 
-__all__ = ["Clock", "clock"]
+if TYPE_CHECKING:
+    from stockflow.models import StockflowModel
+
+__all__ = ["Clock", "assert_events", "clock", "run_due", "sequence"]
 
 
 class Clock:
@@ -47,3 +53,59 @@ def clock(at: datetime) -> Iterator[Clock]:
         yield moved
     finally:
         conf._test_clock = before
+
+
+def run_due(until: datetime | None = None, *, using: str = "default") -> int:
+    """Let the decays happen that are due, as the periodic schedule does, and return how many did.
+
+    Args:
+        until: The last due instant; now by default.
+        using: The alias of the database.
+
+    Raises:
+        AssertionError: If one of them failed; it says which and why.
+    """
+    from stockflow.scheduling.decays import fire_due  # noqa: PLC0415  needs the app registry
+
+    fired = 0
+    failures: list[object] = []
+    for chunk in fire_due(until, using=using):
+        fired += chunk.fired
+        failures += chunk.failures.values()
+    if failures:
+        raise AssertionError("; ".join(map(str, failures)))
+    return fired
+
+
+def assert_events(instance: "StockflowModel", *expected: str, field: str | None = None) -> None:
+    """Assert that what happened to *instance* is *expected*, oldest first.
+
+    Args:
+        instance: The object; it may be deleted.
+        *expected: Events as ``"moved hot>warm"``; the outside is empty: ``"entered >hot"``.
+        field: Only the events of this stock field.
+
+    Raises:
+        AssertionError: If something else happened; it shows both.
+    """
+    found = tuple(
+        f"{entry.kind} {entry.source or ''}>{entry.target or ''}"
+        for entry in instance.stock_history()
+        if field in (None, entry.field)
+    )
+    if found != expected:
+        raise AssertionError(f"{instance!r} has the events {found}, not {expected}.")
+
+
+def sequence(using: str = DEFAULT_DB_ALIAS, application: str | None = None) -> int:
+    """Give each event that lacks one its position, inside a test's transaction too.
+
+    Where nothing is committed, as under ``TestCase``, readers by position see an event only
+    after this.
+
+    Returns:
+        How many events this call gave a position.
+    """
+    from stockflow.eventstore.sequencer import sequence_here  # noqa: PLC0415  needs the app registry
+
+    return sum(sequence_here(using, application))

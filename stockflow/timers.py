@@ -1,6 +1,6 @@
 """The timers that go with a save: one row per object and field that decays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stockflow.domain.decay import earliest
@@ -40,6 +40,28 @@ def write(instance: "StockflowModel", cursor: Any, events: Sequence[Pending]) ->
             started.append((label, field.name, version, transition, to_micros(due_at)))
         elif had_timer:
             ended.append(field.name)
+    _execute(instance, cursor, started, ended)
+
+
+def restart(instance: "StockflowModel", cursor: Any, versions: Mapping[str, int]) -> None:
+    """Make the timers of the fields in *versions* what the instance says, entered at these."""
+    started: list[tuple[Any, ...]] = []
+    ended: list[str] = []
+    for field in subject_of(type(instance)).fields:
+        due_at, version = instance.__dict__[field.due_name], versions.get(field.name)
+        if version is None:
+            continue
+        if due_at is None:
+            ended.append(field.name)
+        else:
+            label, transition = instance._meta.label_lower, _earliest(instance, field)
+            started.append((label, field.name, version, transition, to_micros(due_at)))
+    _execute(instance, cursor, started, ended)
+
+
+def _execute(
+    instance: "StockflowModel", cursor: Any, started: list[tuple[Any, ...]], ended: list[str]
+) -> None:
     if started:
         lifecycle = _lifecycle(instance, cursor)
         rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))

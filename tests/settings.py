@@ -7,14 +7,15 @@ from urllib.parse import unquote, urlsplit
 HERE = Path(__file__).parent
 
 
-def database(url: str | None) -> dict[str, object]:
-    """Return Django's settings for the database of *url*."""
+def database(url: str | None, suffix: str = "") -> dict[str, object]:
+    """Return Django's settings for the database of *url*, or for another one beside it."""
     if not url:
+        file = HERE / f"tests{suffix}.sqlite3"
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": HERE / "tests.sqlite3",
+            "NAME": file,
             # A file, not memory: threads and processes share it.
-            "TEST": {"NAME": HERE / "tests.sqlite3"},
+            "TEST": {"NAME": file},
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
@@ -24,7 +25,7 @@ def database(url: str | None) -> dict[str, object]:
     parts = urlsplit(url)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.path.lstrip("/"),
+        "NAME": parts.path.lstrip("/") + suffix,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
@@ -32,7 +33,8 @@ def database(url: str | None) -> dict[str, object]:
     }
 
 
-DATABASES = {"default": database(os.environ.get("DATABASE_URL"))}
+URL = os.environ.get("DATABASE_URL")
+DATABASES = {"default": database(URL), "other": database(URL, "_other")}
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

@@ -44,10 +44,10 @@ class Key:
 
 
 def append_opening(
-    cursor: Any, subject: Subject, originator: str, events: Sequence[Pending]
+    cursor: Any, subject: Subject, originator: str, events: Sequence[Pending], base: int = 0
 ) -> None:
-    """Append the first events of an object whose row does not exist yet."""
-    arms = _arms(cursor.db, subject, originator, 0, events, following=False)
+    """Append events past the row: it does not exist yet, or the caller has locked it."""
+    arms = _arms(cursor.db, subject, originator, base, events, following=False)
     sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
     cursor.execute(sql, [value for _, values in arms for value in values])
 

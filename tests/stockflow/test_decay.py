@@ -13,6 +13,7 @@ from stockflow.moments import SCHEDULE
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, Chain, Lead, Loop, Order
+from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, events_of, last_event, micros, timers_of, trail
 
 pytestmark = pytest.mark.django_db
@@ -494,7 +495,7 @@ def test_an_unsaved_object_settles_nothing(time: Clock) -> None:
 def test_a_stray_timer_is_cleared(time: Clock) -> None:
     """A timer whose object is gone does no harm."""
     lead = Lead.objects.create()
-    with connection.cursor() as cursor:
+    with fence_down(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM crm_lead")
     time.advance(8 * DAY)
 

@@ -1,0 +1,82 @@
+"""``manage.py stockflow reconcile``: shows where rows and log disagree, and mends it."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
+
+from stockflow.fence.comparing import Difference, differences
+from stockflow.fence.reconciling import fenced_model, reconcile
+from stockflow.fence.subjects import Fenced, fenced_tables
+from stockflow.subcommands import Subcommand, register
+
+_HEADERS = ("object", "field", "the row says", "the log says")
+_WIDTHS = (44, 16, 36, 0)
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="app.Model", help="Only this model's objects.")
+    parser.add_argument(
+        "--apply", action="store_true", help="Append a `reconciled` event for each difference."
+    )
+    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+
+
+def _run(
+    command: BaseCommand, *, model: str | None, apply: bool, database: str, **options: Any
+) -> None:
+    tables = _tables(model, database)
+    number = 0
+    for number, difference in enumerate(_found(tables, database, apply=apply), 1):
+        if number == 1:
+            command.stdout.write(command.style.MIGRATE_HEADING(_line(_HEADERS)))
+        command.stdout.write(_line(_cells(difference)))
+    command.stdout.write(_summary(command, number, apply=apply))
+
+
+def _found(tables: Collection[Fenced], database: str, *, apply: bool) -> Iterator[Difference]:
+    return reconcile(database, tables) if apply else differences(database, tables)
+
+
+def _tables(model: str | None, database: str) -> list[Fenced]:
+    tables = fenced_tables(database)
+    if model is None:
+        return tables
+    try:
+        chosen = fenced_model(model, tables)
+    except (LookupError, ValueError):
+        chosen = []
+    if not chosen:
+        known = ", ".join(sorted(map(str, tables)))
+        raise CommandError(
+            f"{model!r} has no stock history in {database!r}. Models that have: {known}."
+        )
+    return chosen
+
+
+def _cells(difference: Difference) -> tuple[str, ...]:
+    name = f"{difference.model} {difference.key or difference.lifecycle}"
+    return name, difference.field or "(version)", difference.row, difference.log
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _summary(command: BaseCommand, number: int, *, apply: bool) -> str:
+    if not number:
+        return command.style.SUCCESS("Every row is as its last event says.")
+    differences = f"{number:,} difference{'' if number == 1 else 's'}"
+    if apply:
+        return command.style.SUCCESS(f"Recorded {differences}.")
+    return f"Found {differences}. Nothing is changed: --apply records what the rows say."
+
+
+register(
+    "reconcile",
+    Subcommand(
+        "Show rows that disagree with their last event; --apply records them.", _add_arguments, _run
+    ),
+)

@@ -1,0 +1,150 @@
+"""The fence on SQLite: triggers for each row."""
+
+from typing import Any
+
+from django.db import models
+
+from stockflow.fence import texts
+from stockflow.fence.sql import (
+    Dialect,
+    disagreement,
+    open_field,
+    related_columns,
+    unrecorded_relation,
+)
+from stockflow.fence.subjects import Fenced
+from stockflow.fence.triggers import PREFIX, Trigger
+
+_SQL = Dialect("sqlite")
+
+
+def triggers(fenced: Fenced) -> dict[str, str]:
+    """Return the text of each trigger of the table, by operation."""
+    found = {
+        "insert": ("AFTER INSERT", _insert(fenced)),
+        "update": ("AFTER UPDATE", _update(fenced)),
+        "delete": ("BEFORE DELETE", _delete(fenced)),
+    }
+    if clash := _clash(fenced):
+        found["replace"] = ("BEFORE INSERT", f"WHEN {clash} BEGIN {_raise(texts.replaced(fenced))}")
+    return {
+        operation: f"{when} ON {_SQL.quote(fenced.table)} FOR EACH ROW {body}; END"
+        for operation, (when, body) in found.items()
+    }
+
+
+def create(trigger: Trigger) -> str:
+    """Return the statement that makes *trigger*; the database keeps it as it is."""
+    return f"CREATE TRIGGER {_SQL.quote(trigger.name)} {trigger.body}"
+
+
+def drop(name: str) -> str:
+    """Return the statement that drops a trigger."""
+    return f"DROP TRIGGER {_SQL.quote(name)}"
+
+
+def installed(cursor: Any) -> dict[str, tuple[str, str]]:
+    """Return table and text of each trigger of the fence that there is, by name."""
+    cursor.execute(
+        "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB %s",
+        [f"{PREFIX}*"],
+    )
+    made = {name: (table, sql) for name, table, sql in cursor.fetchall()}
+    return {
+        name: (table, sql.removeprefix(f"CREATE TRIGGER {_SQL.quote(name)} "))
+        for name, (table, sql) in made.items()
+    }
+
+
+def _raise(text: str) -> str:
+    return f"SELECT RAISE(ABORT, '{text.replace(chr(39), chr(39) * 2)}')"
+
+
+def _with_root(fenced: Fenced, row: str, condition: str) -> str:
+    """Return *condition* as asked of the root ``r`` of a child's *row*."""
+    root, key = fenced.root._meta, fenced.root._meta.pk.column
+    return (
+        f"EXISTS (SELECT 1 FROM {_SQL.quote(root.db_table)} r "
+        f"WHERE r.{_SQL.quote(key)} = {row}.{_SQL.quote(fenced.key)} AND {condition})"
+    )
+
+
+def _insert(fenced: Fenced) -> str:
+    if fenced.is_root:
+        wrong = f"NEW.stock_lifecycle IS NULL OR {disagreement(_SQL, fenced, 'NEW', 'NEW')}"
+    else:
+        told = disagreement(_SQL, fenced, "NEW", "r")
+        wrong = "NOT " + _with_root(fenced, "NEW", f"(r.stock_lifecycle IS NULL OR NOT ({told}))")
+    return f"WHEN {wrong} BEGIN {_raise(texts.inserted(fenced))}"
+
+
+def _update(fenced: Fenced) -> str:
+    changed = _changed(fenced.columns)
+    if fenced.is_root:
+        unlinked = (
+            "OLD.stock_lifecycle IS NOT NULL AND NEW.stock_lifecycle IS NOT OLD.stock_lifecycle"
+        )
+        unlinked = f"{_raise(texts.unlinked(fenced))} WHERE {unlinked}; "
+        wrong = _wrong_root(fenced)
+    else:
+        unlinked, wrong = "", _wrong_child(fenced)
+    return f"WHEN {changed} BEGIN {unlinked}{_raise(texts.changed(fenced))} WHERE {wrong}"
+
+
+def _changed(columns: Any) -> str:
+    return " OR ".join(f"NEW.{_SQL.quote(c)} IS NOT OLD.{_SQL.quote(c)}" for c in columns)
+
+
+def _wrong_root(fenced: Fenced) -> str:
+    told = [
+        f"NEW.stock_lifecycle IS NULL AND ({_changed(('stock_version', *fenced.states))})",
+        f"NEW.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'NEW', is_leaving=True)})",
+    ]
+    told += [
+        f"NEW.stock_lifecycle IS NOT NULL AND NEW.stock_version <= OLD.stock_version "
+        f"AND {_changed((column,))} AND ({unrecorded_relation(_SQL, fenced, column, 'NEW', 'NEW')})"
+        for column in related_columns(fenced)
+    ]
+    return " OR ".join(told)
+
+
+def _wrong_child(fenced: Fenced) -> str:
+    told = [
+        f"r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'r', is_leaving=True)})",
+    ]
+    if fenced.states:
+        told.append(f"r.stock_lifecycle IS NULL AND ({_changed(fenced.states)})")
+    told += [
+        f"r.stock_lifecycle IS NOT NULL AND {_changed((column,))} "
+        f"AND ({unrecorded_relation(_SQL, fenced, column, 'NEW', 'r')})"
+        for column in related_columns(fenced)
+    ]
+    return _with_root(fenced, "NEW", f"({' OR '.join(told)})")
+
+
+def _delete(fenced: Fenced) -> str:
+    if fenced.is_root:
+        wrong = f"OLD.stock_lifecycle IS NOT NULL AND ({open_field(_SQL, fenced, 'OLD')})"
+    else:
+        told = f"r.stock_lifecycle IS NOT NULL AND ({open_field(_SQL, fenced, 'r')})"
+        wrong = _with_root(fenced, "OLD", told)
+    return f"WHEN {wrong} BEGIN {_raise(texts.deleted(fenced))}"
+
+
+def _clash(fenced: Fenced) -> str:
+    """Return when an INSERT meets a row that REPLACE would delete without a trigger."""
+    table = _SQL.quote(fenced.table)
+    return " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} x WHERE "
+        + " AND ".join(f"x.{_SQL.quote(c)} = NEW.{_SQL.quote(c)}" for c in columns)
+        + ")"
+        for columns in _unique_sets(fenced.model._meta)
+    )
+
+
+def _unique_sets(meta: Any) -> list[list[str]]:
+    """Return the columns of each uniqueness that Django declares on the whole table."""
+    local: list[models.Field[Any, Any]] = list(meta.local_concrete_fields)
+    single = [[field.column] for field in local if field.unique]
+    names = [*meta.unique_together, *(c.fields for c in meta.total_unique_constraints)]
+    return single + [[meta.get_field(name).column for name in fields] for fields in names]

@@ -1,0 +1,28 @@
+"""The log lives in the database of its subject: what keeps them together."""
+
+from typing import Any
+
+from django.db import router
+
+from stockflow.errors import InvalidDeclaration
+from stockflow.tables import Event
+
+
+def refuse_parted(instance: Any) -> None:
+    """Refuse to write where the routers put an object and its log into two databases.
+
+    No transaction spans both, so one of them could be written without the other.
+
+    Raises:
+        InvalidDeclaration: If they do.
+    """
+    if not router.routers:
+        return
+    subject = router.db_for_write(type(instance), instance=instance)
+    log = router.db_for_write(Event, instance=instance)
+    if subject != log:
+        raise InvalidDeclaration(
+            f"The routers write {instance._meta.label} to the database {subject!r} and its log to "
+            f"{log!r}, so they could not be saved in one transaction. Let db_for_write() send the "
+            "app 'stockflow' where its subjects go, or leave it to the instance in the hints."
+        )

@@ -1,0 +1,167 @@
+"""Several databases: each object's log is where its row is."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection, connections, models, transaction
+
+from stockflow.errors import InvalidDeclaration
+from stockflow.fence import comparing, installing
+from stockflow.models import Event, ScheduledTransition
+from stockflow.testing import Clock, run_due
+from tests.crm.models import Labelled, Lead, Rep, Tag
+from tests.fence.down import fence_down
+
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
+
+@pytest.fixture(name="lead")
+def _lead() -> Lead:
+    """An object in the other database."""
+    rep = Rep.objects.using("other").create(name="Bo", team="south")
+    lead: Lead = Lead.objects.using("other").create(owner=rep)
+    return lead
+
+
+def kinds(using: str) -> list[str | None]:
+    """Return the kinds of the events of a database, in order."""
+    return list(Event.objects.using(using).order_by("version").values_list("kind", flat=True))
+
+
+def test_the_log_is_where_the_row_is(lead: Lead) -> None:
+    """Created, moved, reclassified and deleted there."""
+    lead.cool()
+    lead.save()
+    lead = Lead.objects.using("other").get()
+    lead.channel = "phone"
+    lead.save()
+    history = lead.stock_history()
+    lead.delete()
+
+    assert [entry.kind for entry in history] == ["entered", "moved", "reclassified"]
+    assert history[0].facets == {"channel": "web", "owner__team": "south"}
+    assert kinds("other") == ["entered", "moved", "reclassified", "left"]
+    assert kinds("default") == []
+
+
+def test_decays_fire_there(lead: Lead, time: Clock) -> None:
+    """The timers of a database are its own."""
+    time.advance(timedelta(days=8))
+
+    assert run_due() == 0
+    assert run_due(using="other") == 1
+    assert Lead.objects.using("other").get().temperature == "warm"
+    assert ScheduledTransition.objects.using("other").count() == 1
+
+
+def test_the_fence_stands_there(lead: Lead) -> None:
+    """In each database that has subjects."""
+    with pytest.raises(IntegrityError, match="stockflow: a state"), transaction.atomic("other"):
+        models.QuerySet(Lead, using="other").update(temperature="won")
+
+    assert installing.differing("other") == ([], [])
+
+
+def test_reconcile_looks_there(lead: Lead) -> None:
+    """--database says where."""
+    with fence_down("other"):
+        models.QuerySet(Lead, using="other").update(temperature="won")
+    call_command("stockflow", "reconcile", "--apply", "--database", "other", verbosity=0)
+
+    assert kinds("other") == ["entered", "reconciled"]
+    assert comparing.first("other", 1) == []
+
+
+def test_a_copy_in_another_database_begins_its_own_history(lead: Lead) -> None:
+    """Saved there as a new object, it is one."""
+    lead.pk, lead.owner = None, None
+    lead._state.adding = True
+    lead.save(using="default")
+
+    assert kinds("default") == ["entered"]
+    assert kinds("other") == ["entered"]
+
+
+class Parting:
+    """A router that sends the log away."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        """The log to the other database, all else as it comes."""
+        return "other" if model is Event else None
+
+
+class Following:
+    """A router that sends all of it to the other database."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        """Whatever it is."""
+        return "other"
+
+    db_for_read = db_for_write
+
+
+def test_a_router_that_parts_them_is_refused(settings: Any) -> None:
+    """Before anything is written, with what to do."""
+    lead = Lead.objects.create()
+    settings.DATABASE_ROUTERS = [f"{__name__}.Parting"]
+    for write in (Lead().save, lead.save, lead.delete):
+        with (
+            pytest.raises(InvalidDeclaration, match=r"its log to 'other'.*db_for_write"),
+            transaction.atomic(),
+        ):
+            write()
+
+    assert kinds("default") == ["entered"]
+    assert kinds("other") == []
+
+
+def test_a_router_that_keeps_them_together_is_followed(settings: Any) -> None:
+    """Without a word about it in the code."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.Following"]
+    lead = Lead.objects.create()
+    lead.cool()
+    lead.save()
+
+    assert kinds("other") == ["entered", "moved"]
+    assert not Lead.objects.using("default").exists()
+
+
+def cascade_in_the_database() -> None:
+    """Make the database itself delete what belongs to a tag."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "ALTER TABLE crm_labelled ADD CONSTRAINT labelled_cascade FOREIGN KEY (tag_id) "
+                "REFERENCES crm_tag (id) ON DELETE CASCADE"
+            )
+            return
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'crm_labelled'")
+        sql = cursor.fetchone()[0].replace("REFERENCES", "ON DELETE CASCADE REFERENCES")
+        sql = sql.replace(
+            'ON DELETE CASCADE REFERENCES "crm_tag" ("id")',
+            'REFERENCES "crm_tag" ("id") ON DELETE CASCADE',
+        )
+        cursor.execute("DROP TABLE crm_labelled")
+        cursor.execute(sql)
+    installing.install("default")
+
+
+def test_a_cascade_of_the_database_is_refused() -> None:
+    """It records nothing; Django's own goes through signals, and does."""
+    cascade_in_the_database()
+    tag = Tag.objects.create(name="a")
+    Labelled.objects.create(tag=tag)
+    connections["default"].check_constraints()
+    with (
+        pytest.raises(IntegrityError, match=r"stockflow: a row of crm_labelled.*on_delete=CASCADE"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM crm_tag")
+    kept = Labelled.objects.count()
+    tag.delete()
+
+    assert kept == 1
+    assert kinds("default") == ["entered", "left"]
