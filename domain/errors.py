@@ -10,7 +10,11 @@
     ├── InvalidBuckets        bounds or a grain that cannot be cut
     ├── InvalidDelay          a decay's delay that gives no due instant
     ├── InvalidContext        data that cannot be kept in an event
-    └── ConcurrentTransition  another writer was first (in ``stockflow.errors``)
+    ├── InvalidWitness        a witness that is none, or is not signed by this project
+    ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
+    ├── InvalidDeclaration    a model, stock or flow that cannot work
+    ├── InsideTransaction     what makes transactions of its own was called inside one
+    └── InvalidIsolation      transactions of the database see too little
 
 All take their facts as positional arguments, so that they survive ``pickle``.
 """
@@ -46,3 +50,7 @@ class InvalidDelay(StockflowError, ValueError):
 
 class InvalidContext(StockflowError, ValueError):
     """Data that cannot be kept in an event."""
+
+
+class InvalidWitness(StockflowError, ValueError):
+    """A witness that is none, or is not signed by this project."""

@@ -12,7 +12,7 @@ class StockflowConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from stockflow import audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow import assurance, audit, checks  # noqa: F401, PLC0415  registering is importing
         from stockflow.fence import checks as fence_checks  # noqa: F401, PLC0415
         from stockflow.fence import command, migrating  # noqa: F401, PLC0415
 

@@ -2,6 +2,7 @@
 
 import django_fsm
 from django.core.exceptions import ImproperlyConfigured
+from django.db.transaction import TransactionManagementError
 
 from stockflow.domain.errors import StockflowError
 
@@ -12,3 +13,11 @@ class ConcurrentTransition(StockflowError, django_fsm.ConcurrentTransition):
 
 class InvalidDeclaration(StockflowError, ImproperlyConfigured):
     """A model, stock or flow is declared in a way that cannot work."""
+
+
+class InsideTransaction(StockflowError, TransactionManagementError):
+    """What makes transactions of its own was called inside one."""
+
+
+class InvalidIsolation(StockflowError, ImproperlyConfigured):
+    """The database's transactions see too little for what was asked."""

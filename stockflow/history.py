@@ -58,7 +58,7 @@ class Entry:
 
 def of_lifecycle(lifecycle: UUID | str, using: str = "default") -> list[Entry]:
     """Return the history of the object of *lifecycle*, oldest first."""
-    history, now = StockLog(using).history(lifecycle), conf.now(using)
+    history, now = StockLog(using=using).history(lifecycle), conf.now(using)
     return [
         _entry(event, spell, now) for event, spell in zip(history, history.spells(), strict=True)
     ]

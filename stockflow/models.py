@@ -13,12 +13,13 @@ from stockflow.managers import StockflowManager, StockflowQuerySet
 from stockflow.routing import refuse_parted
 from stockflow.saving.updates import update_row
 from stockflow.subjects import subject_of
-from stockflow.tables import Event, Kind, ScheduledTransition
+from stockflow.tables import Event, Kind, Position, ScheduledTransition
 from stockflow.transitions import transition
 
 __all__ = [
     "Event",
     "Kind",
+    "Position",
     "ScheduledTransition",
     "StockField",
     "StockReference",

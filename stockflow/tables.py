@@ -61,6 +61,90 @@ class Event(models.Model):
         return f"{self.originator} v{self.version}: {self.source or 'outside'} → {self.target or 'outside'}"
 
 
+class Unsequenced(models.Model):
+    """An event that lacks its position: committed or not, its transaction wrote this row too.
+
+    A trigger adds the row, :func:`~stockflow.eventstore.sequencer.sequence` takes it away.
+    """
+
+    event = models.BigIntegerField(primary_key=True)
+    application = models.CharField(max_length=100)
+    transaction_id = models.BigIntegerField()
+
+    class Meta:
+        app_label = "stockflow"
+
+    def __str__(self) -> str:
+        return f"event {self.event} of {self.application}"
+
+
+class Position(models.Model):
+    """An event's place in its application's log, without gaps, given once it is committed.
+
+    Attributes:
+        hash: SHA-256 over the event, its position and the hash of the position before.
+    """
+
+    event = models.BigIntegerField(primary_key=True)
+    application = models.CharField(max_length=100)
+    position = models.BigIntegerField()
+    sequenced_at = models.BigIntegerField(help_text="Microseconds since 1970 UTC.")
+    hash = models.BinaryField()
+
+    class Meta:
+        app_label = "stockflow"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["application", "position"], name="stockflow_position_of_application"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.application} {self.position}: event {self.event}"
+
+
+class Snapshot(models.Model):
+    """A snapshot of an aggregate of another ``eventsourcing`` application."""
+
+    id = models.BigAutoField(primary_key=True)
+    application = models.CharField(max_length=100)
+    originator = models.CharField(max_length=255)
+    version = models.BigIntegerField()
+    topic = models.CharField(max_length=255)
+    payload = models.BinaryField()
+
+    class Meta:
+        app_label = "stockflow"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["application", "originator", "version"], name="stockflow_snapshot_version"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.originator} v{self.version}"
+
+
+class TrackedPosition(models.Model):
+    """How far a consumer of the ``eventsourcing`` kind has read an application's log."""
+
+    id = models.BigAutoField(primary_key=True)
+    consumer = models.CharField(max_length=255)
+    application = models.CharField(max_length=255)
+    position = models.BigIntegerField()
+
+    class Meta:
+        app_label = "stockflow"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["consumer", "application"], name="stockflow_trackedposition_of_consumer"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: {self.application} {self.position}"
+
+
 class ScheduledTransition(models.Model):
     """A timer: the earliest decay of one object's field, to be fired at its due instant."""
 

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.db import DEFAULT_DB_ALIAS
+
 from stockflow import conf
 from stockflow.domain.instants import require_instant
 
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
 
-__all__ = ["Clock", "assert_events", "clock", "run_due"]
+__all__ = ["Clock", "assert_events", "clock", "run_due", "sequence"]
 
 
 class Clock:
@@ -93,3 +95,17 @@ def assert_events(instance: "StockflowModel", *expected: str, field: str | None 
     )
     if found != expected:
         raise AssertionError(f"{instance!r} has the events {found}, not {expected}.")
+
+
+def sequence(using: str = DEFAULT_DB_ALIAS, application: str | None = None) -> int:
+    """Give each event that lacks one its position, inside a test's transaction too.
+
+    Where nothing is committed, as under ``TestCase``, readers by position see an event only
+    after this.
+
+    Returns:
+        How many events this call gave a position.
+    """
+    from stockflow.eventstore.sequencer import sequence_here  # noqa: PLC0415  needs the app registry
+
+    return sum(sequence_here(using, application))

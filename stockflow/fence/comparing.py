@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 
 from stockflow.domain.cells import decode_facets
 from stockflow.fence.sql import dialect_of, disagreement
@@ -53,11 +53,17 @@ def differences(using: str, tables: Collection[Fenced]) -> Iterator[Difference]:
     for fenced in tables:
         for keys in chunks_of_keys(using, fenced):
             for key in keys:
-                if (row := whole(using, fenced, key)) is not None:
-                    yield from explain(row, using)
+                yield from _of_row(using, fenced, key)
     for fenced in tables:
         for streams in chunks_of_streams(using, fenced):
             yield from (of_stream(*stream) for stream in streams)
+
+
+def _of_row(using: str, fenced: Fenced, key: Any) -> list[Difference]:
+    """Return how the row of *key* differs, locked: what is written meanwhile is no difference."""
+    with transaction.atomic(using=using):
+        row = whole(using, fenced, key, lock=True)
+        return [] if row is None else explain(row, using)
 
 
 def chunks_of_keys(using: str, fenced: Fenced) -> Iterator[list[Any]]:

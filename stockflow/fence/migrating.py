@@ -6,7 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connections
 
+from stockflow.eventstore.sequencer import enlist
 from stockflow.fence import comparing, installing
+from stockflow.tables import Unsequenced
 
 _DEFINING = ("CREATE ", "ALTER ", "DROP ")
 _WRITING = ("INSERT ", "UPDATE ", "DELETE ", "REPLACE ")
@@ -23,12 +25,16 @@ def before(using: str, plan: Any = (), **kwargs: Any) -> None:
 def after(using: str, plan: Any = (), **kwargs: Any) -> None:
     """``post_migrate``: the fence stands as the models say now, and rows agree with their log.
 
+    Events that a restore left without a pending row get it.
+
     Raises:
         CommandError: If a migration left rows that their log does not know so.
     """
     wrappers = connections[using].execute_wrappers
     wrappers[:] = [wrapper for wrapper in wrappers if not isinstance(wrapper, Yielding)]
     installing.install(using)
+    if Unsequenced._meta.db_table in connections[using].introspection.table_names():
+        enlist(using)
     if plan:
         _refuse_drift(using, {migration.app_label for migration, _ in plan})
 

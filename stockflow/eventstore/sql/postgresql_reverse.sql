@@ -1,0 +1,3 @@
+DROP FUNCTION stockflow_enlist() CASCADE;
+
+DROP FUNCTION stockflow_refuse() CASCADE;

@@ -1,0 +1,222 @@
+"""Looking for what was altered: in the hash chain, the list of events, their versions, the rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Max
+
+from stockflow.eventstore.chain import GENESIS, as_bytes, columns, link
+from stockflow.fence.comparing import first
+from stockflow.tables import STOCKFLOW, Position, Unsequenced
+
+CHUNK = 1000
+
+_UNLISTED = """
+SELECT e.id FROM stockflow_event e
+WHERE NOT EXISTS (SELECT 1 FROM stockflow_position p WHERE p.event = e.id)
+AND NOT EXISTS (
+    SELECT 1 FROM stockflow_unsequenced u WHERE u.event = e.id AND u.application = e.application
+) ORDER BY e.id LIMIT %s
+"""
+
+_MISLISTED = """
+SELECT u.event FROM stockflow_unsequenced u
+WHERE NOT EXISTS (SELECT 1 FROM stockflow_event e WHERE e.id = u.event)
+OR EXISTS (SELECT 1 FROM stockflow_position p WHERE p.event = u.event)
+ORDER BY u.event LIMIT %s
+"""
+
+_UNEVEN = """
+SELECT {}, min(version), max(version), count(*) FROM stockflow_event
+WHERE application = %s GROUP BY originator
+HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY originator LIMIT %s
+"""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One thing that is not as it was written.
+
+    Attributes:
+        where: The position, event or object.
+        what: What is wrong with it.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one piece of the work found.
+
+    Attributes:
+        positions: How many positions it verified.
+        last: The last one verified of the stock log; None in other work.
+        wrong: What it found.
+    """
+
+    positions: int = 0
+    last: int | None = None
+    wrong: tuple[Wrong, ...] = ()
+
+
+def verify(using: str = DEFAULT_DB_ALIAS, *, since: int = 0, shown: int = 10) -> Iterator[Step]:
+    """Yield, step by step, what is wrong with the log; nothing is, if no step has any.
+
+    Each chain is read up to its first wrong position: what follows is linked to it. Writers
+    need not stop, and what they write meanwhile raises no alarm.
+
+    Args:
+        using: The alias of the database that has the log.
+        since: The position of the stock log up to which it was verified before.
+        shown: How many wrong things of one sort to tell.
+    """
+    is_whole = True
+    for step in _log(using, since, shown):
+        is_whole = is_whole and not step.wrong
+        yield step
+    if is_whole:  # rows are compared with a log that says what it said
+        yield Step(wrong=tuple(_rows(using, shown)))
+
+
+def _log(using: str, since: int, shown: int) -> Iterator[Step]:
+    yield from _chain(using, STOCKFLOW, since)
+    for application in sorted({*applications(using)} - {STOCKFLOW}):
+        if last_position(using, application):
+            yield from (replace(step, last=None) for step in _chain(using, application, 0))
+        else:  # what it is called is not what is stored
+            yield Step(wrong=(Wrong(f"A position of {application!r}", "its application was altered"),))
+    yield Step(wrong=tuple(_lists(using, shown)))
+    yield Step(wrong=tuple(_versions(using, shown)))
+
+
+def applications(using: str) -> list[str]:
+    """Return the applications that have positions, however damaged their names."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT {as_bytes(connection, 'application')} FROM stockflow_position"
+        )
+        return [_decoded(name) for (name,) in cursor.fetchall()]
+
+
+def _decoded(text: bytes | memoryview) -> str:
+    return bytes(text).decode(errors="replace")
+
+
+def total(using: str, since: int = 0) -> int:
+    """Return how many positions there are to verify."""
+    after = Position.objects.using(using).exclude(application=STOCKFLOW, position__lte=since)
+    return after.count()
+
+
+def waiting(using: str) -> int:
+    """Return how many events have no position yet, so that no hash covers them."""
+    return Unsequenced.objects.using(using).count()
+
+
+def last_position(using: str, application: str = STOCKFLOW) -> int:
+    """Return the last position of the application's log; 0 for an empty one."""
+    positions = Position.objects.using(using).filter(application=application)
+    return positions.aggregate(last=Max("position"))["last"] or 0
+
+
+def _chain(using: str, application: str, since: int) -> Iterator[Step]:
+    previous = _hash_at(using, application, since)
+    if previous is None:
+        gone = f"it is gone, and the last one is {last_position(using, application)}"
+        yield Step(wrong=(Wrong(_name(since, application), gone),))
+        return
+    last, end = since, last_position(using, application)
+    while last < end:
+        rows = _read(using, application, last)
+        if not rows:
+            yield Step(
+                0, last, (Wrong(_name(last + 1, application), "it is gone, with those after it"),)
+            )
+            return
+        for count, (event, position, at, digest, *values) in enumerate(rows):
+            previous, what = _check(previous, application, last + 1, event, position, at, values)
+            if what is None and previous != digest:
+                what = f"it, or its event {event}, was altered: the hash is not that of its content"
+            if what is not None:
+                yield Step(count, last, (Wrong(_name(last + 1, application), what),))
+                return
+            last += 1
+        yield Step(len(rows), last)
+
+
+def _check(
+    previous: bytes,
+    application: str,
+    expected: int,
+    event: Any,
+    position: Any,
+    at: Any,
+    values: Sequence[Any],
+) -> tuple[bytes, str | None]:
+    """Return the hash that the position must have, or what keeps it from having one."""
+    if position != expected:
+        return previous, f"it is gone, and the next one is {position}"
+    if values[0] is None:  # the event's id
+        return previous, f"its event {event} is gone"
+    return link(previous, [application, position, at, *values]), None
+
+
+def _hash_at(using: str, application: str, position: int) -> bytes | None:
+    if position == 0:
+        return GENESIS
+    positions = Position.objects.using(using).filter(application=application, position=position)
+    digest = positions.values_list("hash", flat=True).first()
+    return None if digest is None else bytes(digest)
+
+
+def _read(using: str, application: str, after: int) -> list[tuple[Any, ...]]:
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT p.event, p.position, p.sequenced_at, p.hash, {columns(connection)} "
+            "FROM stockflow_position p LEFT JOIN stockflow_event e ON e.id = p.event "
+            "WHERE p.application = %s AND p.position > %s AND p.position <= %s ORDER BY p.position",
+            [application, after, after + CHUNK],
+        )
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _name(position: int, application: str) -> str:
+    return f"Position {position}" + ("" if application == STOCKFLOW else f" of {application}")
+
+
+def _lists(using: str, shown: int) -> Iterator[Wrong]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_UNLISTED, [shown])
+        for (event,) in cursor.fetchall():
+            yield Wrong(f"Event {event}", "it has no position and does not wait for one")
+        cursor.execute(_MISLISTED, [shown])
+        for (event,) in cursor.fetchall():
+            yield Wrong(f"Event {event}", "it waits for a position, and has one or does not exist")
+
+
+def _versions(using: str, shown: int) -> Iterator[Wrong]:
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_UNEVEN.format(as_bytes(connection, "originator")), [STOCKFLOW, shown])
+        for originator, first, last, count in cursor.fetchall():
+            what = f"its versions have a gap: {count} events from version {first} to {last}"
+            yield Wrong(f"Lifecycle {_decoded(originator)}", what)
+
+
+def _rows(using: str, shown: int) -> Iterator[Wrong]:
+    for found in first(using, shown):
+        name = found.key or f"of lifecycle {found.lifecycle}"
+        what = f"its {found.field or 'version'} is not that of its last event"
+        yield Wrong(
+            f"{found.model} {name}", f"{what}: the row says {found.row}, the log {found.log}"
+        )
