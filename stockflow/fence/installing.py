@@ -1,7 +1,6 @@
 """Putting the fence up, taking it down, and telling whether it stands as it should."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +12,6 @@ from stockflow.fence.subjects import Fenced, fenced_tables
 from stockflow.fence.triggers import Trigger
 
 _VENDORS: dict[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
-_EMPTYING = ("delete", "truncate")
 
 
 def wanted(using: str) -> dict[str, Trigger]:
@@ -84,19 +82,3 @@ def take_down(using: str, operations: Iterable[str] | None = None) -> None:
     chosen = None if operations is None else set(operations)
     names = [n for n in installed(using) if chosen is None or n.split("_")[2] in chosen]
     _execute(using, [_vendor(using).drop(name) for name in names])
-
-
-@contextmanager
-def lifted(using: str) -> Iterator[None]:
-    """Let all rows be removed inside the block, as ``flush`` does; in one transaction.
-
-    >>> with lifted("default"):
-    ...     pass
-
-    Raises:
-        IntegrityError: From the fence, for anything but emptying tables.
-    """
-    with transaction.atomic(using=using):
-        take_down(using, _EMPTYING)
-        yield
-        install(using)

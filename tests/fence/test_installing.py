@@ -109,18 +109,6 @@ def test_flush_empties_everything() -> None:
     assert warnings() == []
 
 
-def test_lifted_lets_rows_go_and_nothing_else() -> None:
-    """Changes are refused even then."""
-    lead = Lead.objects.create()
-    connection.check_constraints()
-    with installing.lifted("default"):
-        with pytest.raises(IntegrityError, match="stockflow: "), transaction.atomic():
-            models.QuerySet(Lead).update(temperature="won")
-        models.QuerySet(Lead).filter(pk=lead.pk)._raw_delete("default")
-
-    assert warnings() == []
-
-
 def test_a_database_without_the_log_has_no_fence(settings: Any) -> None:
     """A router that parts subjects from their log is an error, and no fence looks for it there."""
     settings.DATABASE_ROUTERS = ["tests.fence.test_installing.Parting"]
