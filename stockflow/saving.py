@@ -65,18 +65,19 @@ def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
                 yield
             ledger.unconfirmed.clear()
     except ConcurrentTransition:
-        _restore(instance, ledger.work)
+        restore(instance, ledger.work)
         if connection.in_atomic_block and not was_broken:
             transaction.set_rollback(False, using=using)
         raise
     except BaseException:
-        _restore(instance, ledger.work)
+        restore(instance, ledger.work)
         raise
     finally:
         ledger.work = outer
 
 
-def _restore(instance: "StockflowModel", work: Work) -> None:
+def restore(instance: "StockflowModel", work: Work) -> None:
+    """Give back what a save that failed had set."""
     if not work.is_done:
         instance.__dict__.update(work.before)
 
@@ -116,6 +117,16 @@ def _refuse_blind_update(
 
 
 def _open(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
+    prepare_opening(instance, ledger, work)
+    append_opening(
+        connections[work.using],
+        subject_of(type(instance)),
+        str(instance.stock_lifecycle),
+        work.events,
+    )
+
+
+def prepare_opening(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
     """A new object, or a copy of one, which begins a lifecycle of its own."""
     if instance.stock_lifecycle is not None:
         ledger.pending, ledger.unconfirmed = [], []
@@ -123,12 +134,6 @@ def _open(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
     work.base, work.taken = None, list(ledger.pending)
     work.events = [*_opening(instance, work, Kind.ENTERED), *_with_facet_changes(instance, work)]
     _finish(instance, work)
-    append_opening(
-        connections[work.using],
-        subject_of(type(instance)),
-        str(instance.stock_lifecycle),
-        work.events,
-    )
 
 
 def _opening(instance: "StockflowModel", work: Work, kind: Kind) -> list[Pending]:
@@ -162,7 +167,15 @@ def _facets_before(instance: "StockflowModel", work: Work) -> dict[str, Any]:
 def _follow(
     instance: "StockflowModel", ledger: Ledger, work: Work, names: frozenset[str] | None
 ) -> None:
-    """An object with a row: append what is pending, unless *names* leaves it out."""
+    prepare_following(instance, ledger, work, names)
+    if work.events:
+        _append(instance, ledger, work)
+
+
+def prepare_following(
+    instance: "StockflowModel", ledger: Ledger, work: Work, names: frozenset[str] | None
+) -> None:
+    """An object with a row: collect what is pending, unless *names* leaves it out."""
     if _changed_facets(instance, names) and instance.stock_lifecycle is not None:
         instance._load_stock_columns()
         recording.settle(instance, recording.moment(instance)[0])
@@ -179,7 +192,6 @@ def _follow(
     if work.events:
         work.base = instance.stock_version
         _finish(instance, work)
-        _append(instance, ledger, work)
 
 
 def _raise_to(instance: "StockflowModel", work: Work, floor: "datetime | None") -> None:
@@ -418,10 +430,16 @@ def conflict(
 
 def finish(instance: "StockflowModel") -> None:
     """The row is written: write its timers, and let the memory agree."""
-    ledger = ledger_of(instance)
-    work: Work = ledger.work
+    work: Work = ledger_of(instance).work
     if work.events:
         timers.write(instance, work.using, work.events)
+    agree(instance)
+
+
+def agree(instance: "StockflowModel") -> None:
+    """Let the memory agree with what was written, until its transaction says otherwise."""
+    ledger = ledger_of(instance)
+    work: Work = ledger.work
     subject = subject_of(type(instance))
     loaded = dict(ledger.loaded)
     if work.base is None:

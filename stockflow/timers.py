@@ -27,8 +27,15 @@ _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND fi
 
 def write(instance: "StockflowModel", using: str, events: Sequence[Pending]) -> None:
     """Start and end the timers of the fields that *events* moved, the last of them at its version."""
-    subject = subject_of(type(instance))
     lifecycle = lifecycle_value(instance, using)
+    _execute(using, *changes(instance, lifecycle, events))
+
+
+def changes(
+    instance: "StockflowModel", lifecycle: Any, events: Sequence[Pending]
+) -> tuple[list[tuple[Any, ...]], Any, list[str]]:
+    """Return the rows of the timers that *events* start, the lifecycle, and the fields whose end."""
+    subject = subject_of(type(instance))
     started: list[tuple[Any, ...]] = []
     ended: list[str] = []
     for field in subject.fields:
@@ -43,7 +50,7 @@ def write(instance: "StockflowModel", using: str, events: Sequence[Pending]) -> 
             started.append((lifecycle, label, field.name, version, transition, to_micros(due_at)))
         elif had_timer:
             ended.append(field.name)
-    _execute(using, started, lifecycle, ended)
+    return started, lifecycle, ended
 
 
 def lifecycle_value(instance: "StockflowModel", using: str) -> Any:
