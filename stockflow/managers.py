@@ -1,9 +1,17 @@
 """Querysets that refuse what would change a state without an event."""
 
 from collections.abc import Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import IntegrityError, models
+from django.db import IntegrityError, NotSupportedError, models
+
+from stockflow.bulk.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from stockflow.bulk.transitions import Progress
+
+CHUNK = 5000
+"""How many objects one transaction takes."""
 
 M = TypeVar("M", bound=models.Model)
 
@@ -20,11 +28,91 @@ class StockflowQuerySet(models.QuerySet[M]):
         self._refuse_owned("bulk_update()", names)
         return super().bulk_update(objs, names, *args, **kwargs)
 
-    def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> NoReturn:
-        raise IntegrityError(
-            f"stockflow: bulk_create() of {self.model._meta.label} would create objects without "
-            "their opening events. Call save() on each, in one transaction."
+    def bulk_create(  # type: ignore[override]  # what conflicts is refused, so less is taken
+        self, objs: Iterable[M], batch_size: int | None = None, **conflicts: Any
+    ) -> list[M]:
+        """Create *objs* with their opening events and timers, in one transaction.
+
+        As Django's: ``save()`` is not called and no signals are sent.
+
+        Args:
+            objs: Unsaved objects.
+            batch_size: How many rows one INSERT takes.
+            **conflicts: Django's further arguments; none of them can be given.
+
+        Raises:
+            NotSupportedError: If conflicts are to be ignored or updated, since the event of a
+                row that is not inserted would have no row.
+        """
+        from stockflow.bulk import creation  # noqa: PLC0415  needs the models
+
+        if given := sorted(name for name, value in conflicts.items() if value):
+            raise NotSupportedError(
+                f"stockflow: bulk_create() of {self.model._meta.label} cannot take "
+                f"{', '.join(given)}: each new object gets its opening event, and each old one "
+                "keeps its history. Leave out the objects that exist."
+            )
+        write = super().bulk_create
+        self._for_write = True
+        return creation.create(
+            self.model, list(objs), self.db, lambda new: write(new, batch_size=batch_size)
         )
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def transition(
+        self,
+        name: str,
+        /,
+        *,
+        user: Any = None,
+        chunk_size: int = CHUNK,
+        progress: "Progress | None" = None,
+        **arguments: Any,
+    ) -> Outcome:
+        """Make the transition *name* on each object, with one event for each.
+
+        Each chunk is a transaction of its own (a savepoint inside one). It may be interrupted
+        and repeated: what has moved is not allowed to move again. Overdue decays are recorded
+        first, and the surrounding ``stockflow.context`` is kept with every event. A transition
+        whose method is empty and that has no condition is made by SQL alone; any other is
+        called on each instance, and what the instances of a chunk did is written together.
+        Where the model has a ``save()`` of its own, or receivers of ``pre_save`` or
+        ``post_save``, each instance is saved.
+
+        ::
+
+            outcome = Lead.objects.filter(owner=rep).transition("rekindle", user=request.user)
+            outcome.moved, outcome.not_allowed
+
+        Args:
+            name: The transition's method.
+            user: Asked for the permission of the transition and the one to change the object.
+                None trusts the caller, as the method itself does.
+            chunk_size: How many objects one transaction takes.
+            progress: Told after each chunk how many objects it had.
+            **arguments: For the method.
+
+        Returns:
+            How many objects moved, and what became of the others.
+
+        Raises:
+            UnknownTransition: If the model has no such transition.
+            TypeError: If the queryset is sliced, distinct, combined or gives values.
+        """
+        from stockflow.bulk import transitions  # noqa: PLC0415  needs the models
+
+        self._for_write = True
+        return transitions.transition(
+            self.using(self.db),
+            name,
+            arguments,
+            user=user,
+            chunk_size=chunk_size,
+            progress=progress,
+        )
+
+    transition.alters_data = True  # type: ignore[attr-defined]
 
     def _refuse_owned(self, operation: str, names: Iterable[str]) -> None:
         from stockflow.subjects import subject_of  # noqa: PLC0415  needs the models

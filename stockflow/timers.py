@@ -15,12 +15,14 @@ from stockflow.tables import Kind
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
 
-_UPSERT = (
-    "INSERT INTO stockflow_scheduledtransition "
-    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {} "
-    "ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
+RESTART = (
+    " ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
     "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
     "parked_at = NULL"
+)
+_UPSERT = (
+    "INSERT INTO stockflow_scheduledtransition "
+    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {}" + RESTART
 )
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
 

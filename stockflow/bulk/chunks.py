@@ -10,10 +10,6 @@ from stockflow.facets import Fragment, dashed
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import STOCKFLOW
 
-CHUNK = 5000
-"""How many objects one transaction takes."""
-
-
 class Last(NamedTuple):
     """The last event of one field of one object."""
 

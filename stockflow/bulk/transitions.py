@@ -1,0 +1,70 @@
+"""One transition of many objects, chunk by chunk."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import models, transaction
+
+from stockflow.bulk import chunks
+from stockflow.bulk.commands import Command, command
+from stockflow.bulk.methods import call_each
+from stockflow.bulk.outcomes import Outcome
+from stockflow.bulk.statements import Statements
+
+Progress = Callable[[int], object]
+"""Told after each chunk how many objects it had, such as the ``update`` of a tqdm bar."""
+
+
+def transition(
+    queryset: "models.QuerySet[Any]",
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    user: Any,
+    chunk_size: int,
+    progress: Progress | None,
+) -> Outcome:
+    """Make the transition *name* on each object of *queryset*, a transaction per chunk."""
+    chunks.refuse_shape(queryset, "transition()")
+    asked = command(queryset.model, name, user, arguments)
+    pages, outcome = chunks.pages(queryset, chunk_size), Outcome()
+    while True:
+        try:
+            with transaction.atomic(using=queryset.db):
+                keys = next(pages, [])
+                outcome += _move(asked, queryset, keys)
+        except Exception as error:
+            error.add_note(
+                f"stockflow: {name!r} of {queryset.model._meta.label} stopped at a chunk, which is "
+                f"undone; {outcome.total} objects before it are done with ({outcome.moved} moved). "
+                "Mend the cause and repeat: what has moved is not moved again."
+            )
+            raise
+        if not keys:
+            return outcome
+        if progress is not None:
+            progress(len(keys))
+
+
+def _move(asked: Command, queryset: "models.QuerySet[Any]", keys: list[Any]) -> Outcome:
+    if not keys:
+        return Outcome()
+    if not asked.is_uniform:
+        return _call(asked, queryset, keys)
+    using = queryset.db
+    statements = Statements.now(asked, using)
+    found = statements.sort(chunks.prepared(asked.subject, using, keys))
+    ours = set(chunks.prepared(asked.subject, using, list(chunks.matching(queryset, keys))))
+    groups = {to: [key for key in found_keys if key in ours] for to, found_keys in found.groups.items()}
+    moved = Outcome(moved=statements.move(groups), not_allowed=found.refused)
+    alone = [key for key in found.alone if key in ours]
+    rest = _call(asked, queryset, alone) if alone else Outcome()
+    return moved + rest + Outcome(conflict=len(keys) - moved.total - rest.total)
+
+
+def _call(asked: Command, queryset: "models.QuerySet[Any]", keys: list[Any]) -> Outcome:
+    rows = list(chunks.lock(asked.model, queryset.db, keys))
+    ours = chunks.matching(queryset, keys)
+    name = chunks.key_name(asked.model)
+    done = call_each(asked, (row for row in rows if getattr(row, name) in ours), queryset.db)
+    return done + Outcome(conflict=len(keys) - done.total)
