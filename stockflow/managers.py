@@ -1,6 +1,6 @@
 """Querysets that refuse what would change a state without an event."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import IntegrityError, NotSupportedError, models
@@ -113,6 +113,59 @@ class StockflowQuerySet(models.QuerySet[M]):
         )
 
     transition.alters_data = True  # type: ignore[attr-defined]
+
+    def reclassify(
+        self,
+        field: Any = None,
+        states: Mapping[str, str] | None = None,
+        /,
+        *,
+        chunk_size: int = CHUNK,
+        progress: "Progress | None" = None,
+    ) -> int:
+        """Record what changed without a transition, as events that no flow counts.
+
+        Without arguments: the facets that are read through a relation, where what lies behind
+        it changed. Only objects that show other values than their last event get one::
+
+            rep.team = "south"
+            rep.save()
+            Lead.objects.filter(owner=rep).reclassify()
+
+        With *field* and *states*: states that were renamed, split or merged. The object's
+        spell goes on, and so does the clock of its decay::
+
+            Lead.objects.reclassify("temperature", {"lukewarm": "warm"})
+            Lead.objects.filter(amount__gt=900).reclassify("temperature", {"hot": "blazing"})
+
+        Overdue decays are recorded first. Each chunk is a transaction of its own.
+
+        Args:
+            field: The stock field, a reference to it or its name.
+            states: The new state of each old one.
+            chunk_size: How many objects one transaction takes.
+            progress: Told after each chunk how many objects it had.
+
+        Returns:
+            How many objects were reclassified.
+
+        Raises:
+            UnknownState: If the machine has no such new state.
+            InvalidDeclaration: If the model has no such stock field.
+            TypeError: If the queryset is sliced, distinct, combined or gives values.
+        """
+        from stockflow.bulk import reclassification  # noqa: PLC0415  needs the models
+
+        self._for_write = True
+        return reclassification.reclassify(
+            self.using(self.db),
+            getattr(field, "name", field),
+            states or {},
+            chunk_size=chunk_size,
+            progress=progress,
+        )
+
+    reclassify.alters_data = True  # type: ignore[attr-defined]
 
     def _refuse_owned(self, operation: str, names: Iterable[str]) -> None:
         from stockflow.subjects import subject_of  # noqa: PLC0415  needs the models

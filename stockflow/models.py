@@ -8,6 +8,8 @@ from django.db import models, router
 from django.db.models.signals import class_prepared, pre_delete
 
 from stockflow import deletion, history, recording, saving
+from stockflow.bulk.outcomes import Outcome
+from stockflow.facets import AtEntry
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
 from stockflow.errors import InvalidDeclaration
@@ -16,8 +18,10 @@ from stockflow.tables import Event, Kind, ScheduledTransition
 from stockflow.transitions import transition
 
 __all__ = [
+    "AtEntry",
     "Event",
     "Kind",
+    "Outcome",
     "ScheduledTransition",
     "StockField",
     "StockReference",

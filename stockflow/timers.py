@@ -69,7 +69,7 @@ def _entering(
     moves = [
         (version, event)
         for version, event in enumerate(events, first)
-        if event.field == name and event.kind in (Kind.ENTERED, Kind.MOVED)
+        if event.field == name and (event.changes_state or event.kind is Kind.ENTERED)
     ]
     return (moves[-1][0], moves[0][1].had_timer) if moves else None
 

@@ -61,15 +61,38 @@ class FacetTexts:
         return self._related[path.lookup, value]
 
 
+def tables_sql(connection: Any, subject: Subject) -> str:
+    """Return the table ``r`` of *subject*, joined to the others that have columns of it."""
+    quote, table = connection.ops.quote_name, subject.table._meta
+    sql = f"{quote(table.db_table)} r"
+    for model, alias in _aliases(subject).items():
+        if alias == "r":
+            continue
+        if issubclass(model, subject.table):
+            link = model._meta.get_ancestor_link(subject.table)
+            on = f"{alias}.{quote(link.column)} = r.{quote(table.pk.column)}"
+        else:
+            link = table.get_ancestor_link(model)
+            on = f"{alias}.{quote(model._meta.pk.column)} = r.{quote(link.column)}"
+        sql += f" JOIN {quote(model._meta.db_table)} {alias} ON {on}"
+    return sql
+
+
+def _aliases(subject: Subject) -> dict[Any, str]:
+    models = {column.model: None for column in subject.facet_columns.values()}
+    others = [model for model in models if model is not subject.table]
+    return {subject.table: "r"} | {model: f"t{n}" for n, model in enumerate(others)}
+
+
 def facets_sql(connection: Any, subject: Subject, field: str, *, keep: bool = False) -> str:
-    """Return the expression of the facets of row ``r``.
+    """Return the expression of the facets of row ``r``, its tables joined as above.
 
     With *keep*, those that are fixed at entry are taken from the event ``l``.
     """
-    quote, vendor = connection.ops.quote_name, connection.vendor
+    quote, vendor, aliases = connection.ops.quote_name, connection.vendor, _aliases(subject)
     pieces = []
     for n, (lookup, path) in enumerate(sorted(subject.facets(field).items())):
-        column = f"r.{quote(path.first.column)}"
+        column = f"{aliases[path.first.model]}.{quote(path.first.column)}"
         if path.is_own:
             value = f"COALESCE({path.codec.sql(vendor, column)}, 'null')"
         else:
