@@ -89,14 +89,14 @@ def _row(entry: history.Entry) -> tuple[str, ...]:
         entry.source or "(outside)",
         entry.target or "(outside)",
         entry.flow or f"({entry.kind})",
-        "" if entry.spent is None else _length(entry.spent) + (" so far" if entry.is_open else ""),
+        "" if entry.spent is None else length(entry.spent) + (" so far" if entry.is_open else ""),
         entry.actor,
         entry.reason,
         json.dumps(entry.data, ensure_ascii=False) if entry.data else "",
     )
 
 
-def _length(length: timedelta) -> str:
+def length(length: timedelta) -> str:
     """Return *length* to the second, such as ``3 d 04:00:00``."""
     seconds = length // timedelta(seconds=1)
     clock = f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

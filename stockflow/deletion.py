@@ -1,14 +1,15 @@
 """Deletion: the closing events of an object, before its row goes."""
 
+from datetime import datetime
 from typing import Any
 
-from django.db import connections
+from django.db import connections, models
 
 from stockflow import recording, timers
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
-from stockflow.subjects import subject_of
+from stockflow.subjects import locked_rows, subject_of
 from stockflow.tables import STOCKFLOW, Kind
 
 _CLOSE = (
@@ -31,27 +32,35 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     Connected to ``pre_delete``, so that it runs for ``delete()``, querysets and cascades, in
     their transaction.
     """
-    row = _locked(sender, instance, using)
+    row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
         return
     at, told = recording.moment(row)
     if recording.settle(row, at):
         row.save(using=using)
-    for field in subject_of(sender).fields:
-        _close_field(using, row, field.name, to_micros(max(at, row.stock_changed_at)), told)
-    timers.clear(using, timers.lifecycle_value(row, using))
+    at = max(at, row.stock_changed_at)
+    # The tables of parents have signals of their own, unless the parents are kept.
+    own = [f.name for f in subject_of(sender).fields if _is_of(sender, f)]
+    closed = sum(_close_field(using, row, name, to_micros(at), told) for name in own)
+    if closed and not subject_of(sender).has_one_field:
+        _follow(using, row, closed, at)
+    timers.end(using, timers.lifecycle_value(row, using), own)
     ledger = recording.ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 
 
-def _locked(sender: type[Any], instance: Any, using: str) -> Any:
-    rows = sender._base_manager.using(using)
-    if connections[using].features.has_select_for_no_key_update:
-        rows = rows.select_for_update(no_key=True)
-    return rows.filter(pk=instance.pk).first()
+def _is_of(sender: type[Any], field: Any) -> bool:
+    return bool(field.model._meta.concrete_model is sender._meta.concrete_model)
 
 
-def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> None:
+def _follow(using: str, row: Any, closed: int, at: datetime) -> None:
+    """Keep the row at its log's version: another table's fields may leave after these, or stay."""
+    table = subject_of(type(row)).table
+    rows = models.QuerySet(table, using=using).filter(stock_lifecycle=row.stock_lifecycle)
+    rows.update(stock_version=row.stock_version + closed, stock_changed_at=at)
+
+
+def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> int:
     connection = connections[using]
     clock, clock_values = clock_of(connection)
     payload, body = payload_of(connection, told, key=str(row.pk))
@@ -60,3 +69,4 @@ def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> None:
     values += [STOCKFLOW, str(row.stock_lifecycle), field, Kind.LEFT.value]
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE.format(clock=clock, payload=payload), values)
+        return int(cursor.rowcount)

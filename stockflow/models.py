@@ -1,7 +1,7 @@
 """The base of models whose stock membership is recorded, and the names that go with it."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from django.db import models, router
@@ -118,8 +118,12 @@ class StockflowModel(models.Model):
         subject, ledger = subject_of(type(self)), recording.ledger_of(self)
         names = None if fields is None else set(fields)
         is_whole = names is None or any(n in self.__dict__ for n in names & {*subject.columns})
+        unsaved: dict[str, Any] = {}
         if names is not None and is_whole:
-            names |= {*subject.columns}
+            facets = {n: f for n, f in subject.facet_columns.items() if n in self.__dict__}
+            unsaved = self._changed_facets(ledger.loaded)
+            unsaved = {n: v for n, v in unsaved.items() if not names & {n, facets[n].name}}
+            names |= {*subject.columns, *facets}
         refreshing, ledger.refreshing = ledger.refreshing, True
         try:
             super().refresh_from_db(using, names, **kwargs)
@@ -130,6 +134,7 @@ class StockflowModel(models.Model):
         for name, column in subject.facet_columns.items():
             if names is None or name in names or column.name in names:
                 recording.note_loaded(self, {name: column})
+        self.__dict__.update(unsaved)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
@@ -154,6 +159,11 @@ class StockflowModel(models.Model):
         """Return the facet columns as they are in memory."""
         columns = subject_of(type(self)).facet_columns
         return {name: getattr(self, name) for name in columns}
+
+    def _changed_facets(self, since: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the facet columns that are in memory and not as they were in *since*."""
+        known, columns = self.__dict__, subject_of(type(self)).facet_columns
+        return {n: known[n] for n in columns if n in known and (n not in since or known[n] != since[n])}
 
     def _refuse_expression(self, name: str) -> None:
         value = self.__dict__[name]

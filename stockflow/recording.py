@@ -54,6 +54,16 @@ class Batch:
     events: list[Pending]
     loaded: dict[str, Any]
 
+    @property
+    def version(self) -> int:
+        """The version that the row has with them."""
+        return (self.base or 0) + len(self.events)
+
+    @property
+    def last_at(self) -> datetime:
+        """When the row changed with them."""
+        return max(event.occurred_at for event in self.events)
+
 
 @dataclass(slots=True)
 class Call:
@@ -80,7 +90,13 @@ class Ledger:
 
     def copy(self) -> "Ledger":
         """Return an independent one, as a copy or a pickle of the instance needs it."""
-        return Ledger(list(self.pending), list(self.unconfirmed), dict(self.loaded))
+        pending, unconfirmed = list(self.pending), list(self.unconfirmed)
+        return Ledger(pending, unconfirmed, dict(self.loaded), floor=self.floor)
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When the row changed last if this instance did it and it may be rolled back."""
+        return self.unconfirmed[-1].last_at if self.unconfirmed else None
 
     def confirm(self, batch: Batch) -> None:
         """Forget *batch*: its transaction is committed."""
@@ -258,19 +274,38 @@ def settle(instance: Any, until: datetime) -> int:
         How many decays were applied.
     """
     blocked: set[str] = set()
-    for step in range(STEPS_AT_ONCE):
-        overdue = first_overdue(instance, until, blocked)
-        if overdue is None:
-            return step
-        due_at, field, decay = overdue
-        try:
-            decay_at(instance, decay.transition, due_at)
-        except django_fsm.TransitionNotAllowed:
-            blocked.add(field.name)
+    unsaved: dict[str, Any] = {}
+    try:
+        for step in range(STEPS_AT_ONCE):
+            overdue = first_overdue(instance, until, blocked)
+            if overdue is None:
+                return step
+            unsaved = unsaved or _set_aside(instance)
+            due_at, field, decay = overdue
+            try:
+                decay_at(instance, decay.transition, due_at)
+            except django_fsm.TransitionNotAllowed:
+                blocked.add(field.name)
+    finally:
+        instance.__dict__.update(unsaved)
     raise StockflowError(
         f"{instance._meta.label} {instance.pk!r} had {STEPS_AT_ONCE} decays in a row, the last one "
         f"{decay.transition!r} at {due_at.isoformat()}: does a chain of decays loop without delay?"
     )
+
+
+def _set_aside(instance: Any) -> dict[str, Any]:
+    """Take back the facets changed just now: an overdue decay was before that.
+
+    Returns:
+        What to put there again when the decays are done.
+    """
+    ledger = ledger_of(instance)
+    before = ledger.pending[-1].facets if ledger.pending else ledger.loaded
+    changed: dict[str, Any] = instance._changed_facets(before)
+    unsaved = {name: value for name, value in changed.items() if name in before}
+    instance.__dict__.update({name: before[name] for name in unsaved})
+    return unsaved
 
 
 def decay_at(instance: Any, transition: str, due_at: datetime) -> None:

@@ -10,6 +10,8 @@ from django.db import connections, transaction
 
 from stockflow import recording, timers
 from stockflow.contexts import Circumstances
+from stockflow.domain.errors import StockflowError
+from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import Key, append_following, append_opening
 from stockflow.recording import Batch, Ledger, Pending, ledger_of
@@ -32,6 +34,9 @@ class Work:
         base: The version that the row has; None where it has no row yet.
         is_adopted: Whether the row has a lifecycle already.
         columns: What the row's UPDATE writes beside the user's own columns.
+        is_blind: Whether the object was never loaded, and none of its stocks is touched.
+        has_written: Whether the database holds a part of it.
+        ledger_before: What a recovery took from the ledger, in case it fails.
     """
 
     using: str
@@ -43,14 +48,17 @@ class Work:
     before: dict[str, Any] = field(default_factory=dict)
     is_outermost: bool = False
     is_begun: bool = False
+    is_blind: bool = False
+    has_written: bool = False
     is_done: bool = False
+    ledger_before: tuple[list[Batch], dict[str, Any]] | None = None
 
 
 @contextmanager
 def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
     """Make one save whole: the row and its events are written, or neither.
 
-    A conflict leaves the caller's transaction usable, since nothing was written.
+    What is refused before anything was written leaves the caller's transaction usable.
     """
     ledger = ledger_of(instance)
     outer, ledger.work = ledger.work, Work(using)
@@ -64,9 +72,9 @@ def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
             with transaction.atomic(using=using):
                 yield
             ledger.unconfirmed.clear()
-    except ConcurrentTransition:
+    except StockflowError:
         restore(instance, ledger.work)
-        if connection.in_atomic_block and not was_broken:
+        if connection.in_atomic_block and not (was_broken or ledger.work.has_written):
             transaction.set_rollback(False, using=using)
         raise
     except BaseException:
@@ -78,8 +86,12 @@ def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
 
 def restore(instance: "StockflowModel", work: Work) -> None:
     """Give back what a save that failed had set."""
-    if not work.is_done:
-        instance.__dict__.update(work.before)
+    if work.is_done:
+        return
+    instance.__dict__.update(work.before)
+    if work.ledger_before is not None:
+        ledger = ledger_of(instance)
+        ledger.unconfirmed, ledger.loaded = work.ledger_before
 
 
 def begin(
@@ -98,6 +110,7 @@ def begin(
             _open(instance, ledger, work)
         else:
             _refuse_blind_update(instance, subject, names)
+            work.is_blind = True
     else:
         _follow(instance, ledger, work, names)
     return work
@@ -176,10 +189,11 @@ def prepare_following(
     instance: "StockflowModel", ledger: Ledger, work: Work, names: frozenset[str] | None
 ) -> None:
     """An object with a row: collect what is pending, unless *names* leaves it out."""
+    before = len(ledger.pending)
     if _changed_facets(instance, names) and instance.stock_lifecycle is not None:
         instance._load_stock_columns()
         recording.settle(instance, recording.moment(instance)[0])
-    work.taken = [p for p in ledger.pending if names is None or p.field in names]
+    work.taken = _taken(ledger.pending, before, names)
     _raise_to(instance, work, ledger.floor)
     work.columns |= _changed_facets(instance, names)
     if instance.__dict__.get("stock_lifecycle", work) is None:
@@ -192,6 +206,20 @@ def prepare_following(
     if work.events:
         work.base = instance.stock_version
         _finish(instance, work)
+
+
+def _taken(
+    pending: list[Pending], settled_from: int, names: frozenset[str] | None
+) -> list[Pending]:
+    """Return the events that *names* takes, and the decays settled by this save itself."""
+    if names is None:
+        return list(pending)
+    waiting = {event.field for event in pending[:settled_from]}
+    return [
+        event
+        for n, event in enumerate(pending)
+        if event.field in names or (n >= settled_from and event.field not in waiting)
+    ]
 
 
 def _raise_to(instance: "StockflowModel", work: Work, floor: "datetime | None") -> None:
@@ -214,6 +242,7 @@ def _changed_facets(instance: "StockflowModel", names: frozenset[str] | None) ->
             instance._refuse_expression(attname)
             changed.add(attname)
     for attname in changed - loaded.keys():  # set while it was deferred
+        instance._load_stock_columns()  # first, so that a change in between is a conflict
         loaded[attname] = _stored(instance, attname)
     return changed
 
@@ -289,7 +318,9 @@ def _finish(instance: "StockflowModel", work: Work) -> None:
 
 
 def _append(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
-    if not append_following(*_arguments(instance, work)):
+    if append_following(*_arguments(instance, work)):
+        work.has_written = True
+    else:
         recover(instance, ledger, work)
 
 
@@ -305,6 +336,7 @@ def _arguments(instance: "StockflowModel", work: Work) -> tuple[Any, ...]:
         work.base or 0,
         first,
         work.is_adopted,
+        ledger_of(instance).changed_at,
     )
     originator = str(instance.stock_lifecycle)
     return connections[work.using], subject, originator, key, work.events
@@ -317,10 +349,11 @@ def recover(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
         ConcurrentTransition: If another writer was first, or the row is gone.
     """
     row = _row(instance, work.using)
-    version = None if row is None else row["stock_version"]
-    lost = [] if row is None and _is_logged(instance, work.using) else ledger.lost_since(version)
+    lost = _lost(instance, ledger, work, row)
     if not lost or not work.is_adopted:
         raise conflict(instance, work, row)
+    work.ledger_before = ledger.unconfirmed, dict(ledger.loaded)
+    work.is_adopted = lost[0].events[0].kind is not Kind.ADOPTED
     ledger.unconfirmed = ledger.unconfirmed[: -len(lost)]
     rewritten = [event for batch in lost for event in batch.events]
     work.events = rewritten + work.events
@@ -333,6 +366,19 @@ def recover(instance: "StockflowModel", ledger: Ledger, work: Work) -> None:
         append_opening(connection, subject, originator, events)
     elif not append_following(*_arguments(instance, work)):
         raise conflict(instance, work, row)
+    work.has_written = True
+
+
+def _lost(
+    instance: "StockflowModel", ledger: Ledger, work: Work, row: dict[str, Any] | None
+) -> list[Batch]:
+    """Return what was rolled back: the row, or that there is none, shows it."""
+    if row is not None:
+        return ledger.lost_since(row["stock_version"])
+    if _is_logged(instance, work.using):
+        return []  # it was deleted
+    adopting = [n for n, b in enumerate(ledger.unconfirmed) if b.events[0].kind is Kind.ADOPTED]
+    return ledger.unconfirmed[adopting[0] :] if adopting else ledger.lost_since(None)
 
 
 def _is_logged(instance: "StockflowModel", using: str) -> bool:
@@ -357,10 +403,16 @@ def update_table(
         base_qs.filter(**_expected(instance, ledger, work)),
         _columns(instance, subject, work, given, table),
     )
-    if updated:
+    if updated or work.is_blind:
         return updated
     if work.events:
         raise conflict(instance, work, _row(instance, work.using))
+    if ledger.unconfirmed and _is_recorded(instance, work, ledger.unconfirmed[-1]):
+        rows = base_qs.filter(stock_lifecycle=instance.stock_lifecycle)
+        updated = update(rows, _columns(instance, subject, work, given, table))
+        if not updated:
+            raise conflict(instance, work, None)
+        return updated
     recover(instance, ledger, work)
     if work.base is None:
         return updated  # the row is lost too: Django inserts it
@@ -385,14 +437,30 @@ def _expected(instance: "StockflowModel", ledger: Ledger, work: Work) -> dict[st
     if not work.is_adopted:
         return {"stock_lifecycle": None, "stock_version": 0}
     expected: dict[str, Any] = {}
-    if "stock_lifecycle" in instance.__dict__:
+    if "stock_lifecycle" in instance.__dict__ and not work.is_blind:
         expected["stock_lifecycle"] = instance.stock_lifecycle
     if work.events:
         expected["stock_version"] = work.base
     elif ledger.unconfirmed:
         expected["stock_version"] = instance.stock_version
-        expected["stock_changed_at"] = instance.stock_changed_at
+        expected["stock_changed_at"] = ledger.changed_at
     return expected
+
+
+def _is_recorded(instance: "StockflowModel", work: Work, batch: Batch) -> bool:
+    """Whether the log has what this instance wrote last: its row merely moved on since."""
+    last = batch.events[-1]
+    events = Event.objects.using(work.using).filter(
+        application=STOCKFLOW,
+        originator=str(instance.stock_lifecycle),
+        version=batch.version,
+        field=last.field,
+        kind=last.kind.value,
+        transition=last.transition,
+        target=last.target,
+        occurred_at=to_micros(last.occurred_at),
+    )
+    return events.exists()
 
 
 def _row(instance: "StockflowModel", using: str) -> dict[str, Any] | None:
@@ -417,13 +485,16 @@ def conflict(
             "and _state.adding = True."
         )
     version = row.pop("stock_version")
-    if version == work.base:
+    own = ledger_of(instance).unconfirmed
+    if version == work.base and (not own or _is_recorded(instance, work, own[-1])):
         return ConcurrentTransition(
             f"{name} is at version {version} as expected, but its row says {row}: it was changed "
             "behind the log. Undo that change, or load the object again and retry."
         )
+    known = work.base if work.events else instance.stock_version
+    seen = f"not {known}" if version != known else "but not by this instance"
     return ConcurrentTransition(
-        f"{name} is at version {version}, not {work.base}: another writer was first. "
+        f"{name} is at version {version}, {seen}: another writer was first. "
         "Load it again and retry."
     )
 

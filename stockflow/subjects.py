@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 
 from stockflow.facets import FacetPath
 from stockflow.fields import StockField, facets_of, family
@@ -66,3 +66,17 @@ def _build(model: type[models.Model]) -> Subject:
         facet_columns={path.attname: path.first for path in facets},
         has_one_field=len({f.name for m in relatives for f in stock_fields(m)}) == 1,
     )
+
+
+def locked_rows(model: type[models.Model], using: str) -> "models.QuerySet[Any]":
+    """Return all rows of *model*, to be locked as a save locks them.
+
+    That is in the table that has the version: a child's own table locked first would
+    deadlock with a save, which begins at the parent's.
+    """
+    rows: models.QuerySet[Any] = model._base_manager.using(using)
+    if not connections[using].features.has_select_for_no_key_update:
+        return rows.all()
+    path = model._meta.get_path_to_parent(subject_of(model).table)
+    of = "__".join(step.join_field.name for step in path) or "self"
+    return rows.select_for_update(no_key=True, of=(of,))

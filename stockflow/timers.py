@@ -95,9 +95,6 @@ def _execute(
             cursor.execute(_DELETE.format(", ".join(["%s"] * len(ended))), [lifecycle, *ended])
 
 
-def clear(using: str, lifecycle: Any) -> None:
-    """End all timers of an object that is deleted."""
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s", [lifecycle]
-        )
+def end(using: str, lifecycle: Any, fields: Sequence[str]) -> None:
+    """End the timers of the *fields* of an object that is deleted."""
+    _execute(using, [], lifecycle, list(fields))

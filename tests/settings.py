@@ -39,9 +39,13 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "stockflow",
     "stockflow.projections",
     "tests.crm",
+    "tests.browsers",
+    "example.webplatform",
+    "tests.example.apps.ExampleCrm",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -62,7 +66,7 @@ TEMPLATES = [
     }
 ]
 ROOT_URLCONF = "tests.urls"
-MIGRATION_MODULES = {"crm": None}
+MIGRATION_MODULES = {"crm": None, "browsers": None, "example_crm": None}
 SECRET_KEY = "tests"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -7,7 +7,7 @@ from django.db import connections, models
 
 from stockflow.bulk.rows import among
 from stockflow.facets import Fragment, dashed
-from stockflow.subjects import Subject, subject_of
+from stockflow.subjects import Subject, locked_rows, subject_of
 from stockflow.tables import STOCKFLOW
 
 class Last(NamedTuple):
@@ -63,10 +63,7 @@ def pages(queryset: "models.QuerySet[Any]", size: int) -> Iterator[list[Any]]:
 def lock(model: type[models.Model], using: str, keys: Sequence[Any]) -> "models.QuerySet[Any]":
     """Return the objects of *keys* in their order, to be locked when they are read."""
     key = key_name(model)
-    rows = model._base_manager.using(using).filter(**{f"{key}__in": keys}).order_by(key)
-    if connections[using].features.has_select_for_no_key_update:
-        rows = rows.select_for_update(no_key=True)
-    return rows
+    return locked_rows(model, using).filter(**{f"{key}__in": keys}).order_by(key)
 
 
 def matching(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> set[Any]:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from stockflow.contexts import Circumstances
@@ -33,6 +34,8 @@ class Key:
     states: Mapping[str, str]
     """The state that each touched field must still have."""
     is_adopted: bool = True
+    changed_at: datetime | None = None
+    """When the row was changed, where that may be rolled back: another may have its version."""
 
 
 def append_opening(
@@ -89,6 +92,10 @@ def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[
         tests.append("r.stock_lifecycle IS NULL")
     tests.append("r.stock_version = %s")
     values.append(key.version)
+    if key.changed_at is not None:
+        changed_at = subject.columns["stock_changed_at"]
+        tests.append("r.stock_changed_at = %s")
+        values.append(_value(connection, changed_at, key.changed_at))
     for name, state in key.states.items():
         column = subject.columns[name]
         if column.model is subject.table:

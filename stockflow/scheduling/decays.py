@@ -10,11 +10,12 @@ from uuid import UUID
 
 import django_fsm
 from django.apps import apps
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from stockflow import conf, recording
 from stockflow.domain.errors import StockflowError
 from stockflow.domain.instants import from_micros, to_micros
+from stockflow.subjects import locked_rows
 from stockflow.tables import ScheduledTransition
 
 logger = logging.getLogger(__name__)
@@ -134,9 +135,7 @@ def _locked_objects(
         labels[timer.lifecycle] = model if issubclass(model, known) else known
     objects: dict[UUID, Any] = {}
     for model in sorted(set(labels.values()), key=lambda model: model._meta.label):
-        rows = model._base_manager.using(using).order_by("pk")
-        if connections[using].features.has_select_for_no_key_update:
-            rows = rows.select_for_update(no_key=True)
+        rows = locked_rows(model, using).order_by("pk")
         chosen = [lifecycle for lifecycle, its in labels.items() if its is model]
         objects.update({row.stock_lifecycle: row for row in rows.filter(stock_lifecycle__in=chosen)})
     return objects

@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
-from stockflow.models import StockField, StockflowModel, transition
+from stockflow.models import StockField, StockflowManager, StockflowModel, transition
 
 
 class Rep(models.Model):
@@ -186,6 +186,97 @@ class Radio(Phase):
     """A sibling, with a natural key."""
 
     code = models.CharField(max_length=10, primary_key=True)
+
+
+def is_ready(chain: "Chain") -> bool:
+    """A condition of a decay."""
+    return chain.ready
+
+
+class Chain(StockflowModel):
+    """Decays that may be held back, or fail."""
+
+    ready = models.BooleanField(default=True)
+    is_broken = models.BooleanField(default=False)
+    state = StockField(default="a")
+
+    @transition(state, source="a", target="b", after=timedelta(days=1), conditions=[is_ready])
+    def advance(self) -> None:
+        if self.is_broken:
+            raise ValueError("broken")
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+    @transition(state, source="*", target="a")
+    def restart(self) -> None: ...
+
+
+class Loop(StockflowModel):
+    """Two decays without delay that lead to each other."""
+
+    state = StockField(default="tick")
+
+    @transition(state, source="tick", target="tock", after=timedelta(0))
+    def tock(self) -> None: ...
+
+    @transition(state, source="tock", target="tick", after=timedelta(0))
+    def tick(self) -> None: ...
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+
+class Shade(models.TextChoices):
+    """States and facet values as an enumeration."""
+
+    LIGHT = "light"
+    DARK = "dark"
+
+
+class Paint(StockflowModel):
+    """States of an enumeration; facets of every kind of column."""
+
+    tone = models.CharField(max_length=10, choices=Shade, default=Shade.LIGHT)
+    batch = models.UUIDField(null=True)
+    mixed_on = models.DateField(null=True)
+    glossy = models.BooleanField(default=False)
+    number = models.SmallIntegerField(null=True)
+    rep = models.ForeignKey(Rep, on_delete=models.PROTECT, null=True)
+    label = models.CharField(max_length=10, unique=True, null=True)
+    shade = StockField(
+        default=Shade.LIGHT,
+        choices=Shade.choices,
+        facets=["tone", "batch", "mixed_on", "glossy", "number", "rep", "rep__manager__team"],
+    )
+
+    @transition(shade, source=Shade.LIGHT, target=Shade.DARK)
+    def darken(self) -> None: ...
+
+    @transition(shade, source=Shade.DARK, target=Shade.LIGHT)
+    def lighten(self) -> None: ...
+
+
+class Visible(StockflowManager):
+    """A base manager that hides rows, as soft deletion does."""
+
+    def get_queryset(self) -> "models.QuerySet[Veiled]":
+        rows: models.QuerySet[Veiled] = super().get_queryset()
+        return rows.filter(hidden=False)
+
+
+class Veiled(StockflowModel):
+    """Saved through a base manager that may not see it."""
+
+    hidden = models.BooleanField(default=False)
+    state = StockField(default="on")
+    visible = Visible()
+
+    class Meta:
+        base_manager_name = "visible"
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
 
 
 class Tag(models.Model):

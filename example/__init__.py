@@ -1,0 +1,1 @@
+"""A Django project that runs, made of stockflow's public names."""

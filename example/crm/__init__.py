@@ -1,0 +1,1 @@
+"""Leads that cool when nobody calls."""

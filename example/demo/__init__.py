@@ -1,0 +1,1 @@
+"""All of the example in one command."""

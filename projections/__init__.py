@@ -1,0 +1,8 @@
+"""What the events add up to: stocks, flows, facets and processes, at any instant."""
+
+from stockflow.projections.facets import Facet
+from stockflow.projections.flows import Flow
+from stockflow.projections.processes import Process
+from stockflow.projections.stocks import Stock
+
+__all__ = ["Facet", "Flow", "Process", "Stock"]

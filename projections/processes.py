@@ -1,0 +1,87 @@
+"""Processes: stocks, flows and facets that belong on one page."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, tzinfo
+
+from stockflow.domain.intervals import Grain
+from stockflow.errors import InvalidDeclaration
+from stockflow.projections import registry
+from stockflow.projections.answers import Series
+from stockflow.projections.facets import By, Facet, lookup_of
+from stockflow.projections.flows import Flow
+from stockflow.projections.stocks import Stock, level_series
+
+
+class Process:
+    """A named group of stocks, with the flows between them.
+
+    ::
+
+        sales = Process("sales", stocks=[hot, pipeline, won], flows=[winning])
+
+    Args:
+        slug: What identifies it among the processes.
+        stocks: Its stocks, in the order in which to show them.
+        flows: Its flows.
+        facets: What its page can be split by; every stock's field declares them.
+        name: What to show; made from the slug where it is not given.
+        description: What to say about it.
+
+    Raises:
+        InvalidDeclaration: If the slug is taken, there is no stock, or the stocks are in
+            different databases.
+        UnknownFacet: If a stock's field does not declare a facet.
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        *,
+        stocks: Iterable[Stock],
+        flows: Iterable[Flow] = (),
+        facets: Iterable[Facet] = (),
+        name: str = "",
+        description: str = "",
+    ) -> None:
+        self.slug, self.description = slug, description
+        self.stocks, self.flows, self.facets = tuple(stocks), tuple(flows), tuple(facets)
+        self._check()
+        registry.register(registry.declared.processes, self)
+        self.name = name or registry.readable(slug)
+
+    def __repr__(self) -> str:
+        return f"<Process: {self.slug}>"
+
+    def series(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        every: Grain | timedelta,
+        by: By | None = None,
+        tz: tzinfo | None = None,
+    ) -> dict[str, Series]:
+        """Return the level series of each stock by its slug, all from one statement.
+
+        Arguments and errors are those of :meth:`Stock.series`.
+        """
+        return level_series(self.stocks, start, end, every=every, by=by, tz=tz)
+
+    def _check(self) -> None:
+        for kind, given in (Stock, self.stocks), (Flow, self.flows), (Facet, self.facets):
+            for one in given:
+                if not isinstance(one, kind):
+                    raise InvalidDeclaration(
+                        f"Process {self.slug!r}: {one!r} is no {kind.__name__}."
+                    )
+        if not self.stocks:
+            raise InvalidDeclaration(f"Process {self.slug!r} needs a stock.")
+        aliases = sorted({stock.using for stock in self.stocks})
+        if len(aliases) > 1:
+            raise InvalidDeclaration(
+                f"Process {self.slug!r} has stocks in the databases {', '.join(aliases)}, and one "
+                "statement answers it: declare a process for each."
+            )
+        for facet in self.facets:
+            for stock in self.stocks:
+                lookup_of(stock.reference, facet)

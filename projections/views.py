@@ -1,0 +1,187 @@
+"""The pages: an index, one for each process, and the members of each stock."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlencode
+
+from dateutil.relativedelta import relativedelta
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.decorators import staff_member_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from stockflow import conf
+from stockflow.projections import registry
+from stockflow.projections.answers import Member
+from stockflow.projections.forms import InstantForm, RangeForm
+from stockflow.projections.permissions import may_view, require_view
+from stockflow.projections.processes import Process
+from stockflow.projections.sections import Cut, sections
+from stockflow.projections.stocks import Stock
+
+P = ParamSpec("P")
+D = TypeVar("D", bound=registry.Declaration)
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+MEMBERS_PER_PAGE = 50
+
+
+def page(view: View[P]) -> View[P]:
+    """Make *view* a page for staff, its instants in the zone in which days are cut."""
+
+    @wraps(view)
+    def shown(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        with timezone.override(conf.time_zone()):
+            return view(request, *args, **kwargs)
+
+    return require_safe(staff_member_required(shown))
+
+
+@page
+def index(request: HttpRequest) -> HttpResponse:
+    """Show each process that the user may see, and its stocks' levels."""
+    seen = [
+        one for one in registry.declared.processes.values() if may_view(request.user, one.stocks)
+    ]
+    grouped = {stock.slug for one in registry.declared.processes.values() for stock in one.stocks}
+    alone = [
+        stock
+        for stock in registry.declared.stocks.values()
+        if stock.slug not in grouped and may_view(request.user, [stock])
+    ]
+    told = {
+        "title": "Stocks and flows",
+        "processes": [_levels_now(one) for one in seen],
+        "stocks": [(stock, f"{stock.count():,}") for stock in alone],
+    }
+    return _render(request, "stockflow/index.html", told)
+
+
+@page
+def process(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show the levels and flows of one process, as pictures and as tables."""
+    shown = _find(registry.declared.processes, slug, "process")
+    require_view(request.user, shown.stocks)
+    now = conf.now(shown.stocks[0].using)
+    form = RangeForm(shown, request.GET.dict(), now)
+    told = {"title": shown.name, "process": shown, "form": form, "presets": _presets(now)}
+    if not form.is_valid():
+        return _render(request, "stockflow/process.html", told, status=400)
+    told |= _answers(shown, form, now)
+    return _render(request, "stockflow/process.html", told)
+
+
+@page
+def members(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show the objects that are in one stock, or were at an instant."""
+    stock = _find(registry.declared.stocks, slug, "stock")
+    require_view(request.user, [stock])
+    form = InstantForm(request.GET.dict(), conf.now(stock.using))
+    told = {"title": stock.name, "stock": stock, "form": form}
+    if not form.is_valid():
+        return _render(request, "stockflow/members.html", told, status=400)
+    found = stock.members(form.cleaned_data["at"])
+    shown = Paginator(found, MEMBERS_PER_PAGE).get_page(request.GET.get("page"))
+    told |= {
+        "count": f"{len(found):,}",
+        "settled_until": found.settled_until,
+        "is_settled": found.settled_until >= form.now,
+        "page": shown,
+        "pages": shown.paginator.get_elided_page_range(shown.number),
+        "elision": Paginator.ELLIPSIS,
+        "members": [_row(request, stock, member) for member in shown],
+        "facets": list(stock.reference.facets),
+    }
+    return _render(request, "stockflow/members.html", told)
+
+
+def _render(
+    request: HttpRequest, template: str, told: dict[str, Any], status: int = 200
+) -> HttpResponse:
+    return render(request, template, {**admin.site.each_context(request), **told}, status=status)
+
+
+def _find(declared: Mapping[str, D], slug: str, kind: str) -> D:
+    if slug not in declared:
+        raise Http404(f"There is no {kind} {slug!r}.")
+    return declared[slug]
+
+
+def _levels_now(shown: Process) -> dict[str, Any]:
+    """Return the stocks with their levels, all from one statement, and how far they are settled."""
+    now = conf.now(shown.stocks[0].using)
+    moment = timedelta(microseconds=1)
+    series = shown.series(now, now + moment, every=moment)
+    settled_until = min(one.settled_until for one in series.values())
+    return {
+        "process": shown,
+        "levels": [(stock, f"{series[stock.slug][0].value:,}") for stock in shown.stocks],
+        "settled_until": settled_until,
+        "is_settled": settled_until >= now,
+    }
+
+
+def _answers(shown: Process, form: RangeForm, now: datetime) -> dict[str, Any]:
+    asked = form.cleaned_data
+    facet = next((facet for facet in shown.facets if facet.slug == asked["by"]), None)
+    cut = Cut(asked["every"], form.zone, facet, now)
+    bounds: dict[str, Any] = {"every": cut.every, "by": facet, "tz": form.zone}
+    levels = shown.series(asked["start"], asked["end"], **bounds)
+    flows = [(one.name, one.series(asked["start"], asked["end"], **bounds)) for one in shown.flows]
+    named = [(stock.name, levels[stock.slug]) for stock in shown.stocks]
+    settled_until = min(series.settled_until for _, series in (*named, *flows))
+    return {
+        "sections": [
+            *sections("Levels", named, cut, f"Objects at the end of each {cut.every}."),
+            *(sections("Flows", flows, cut, f"Moves in each {cut.every}.") if flows else ()),
+        ],
+        "settled_until": settled_until,
+        "is_settled": settled_until >= now,
+        "zone": str(form.zone),
+    }
+
+
+def _presets(now: datetime) -> list[tuple[str, str]]:
+    """Return names and addresses of usual ranges."""
+    today = now.astimezone(conf.time_zone()).date()
+    usual: tuple[tuple[str, relativedelta, str], ...] = (
+        ("30 days", relativedelta(days=30), "day"),
+        ("A year", relativedelta(years=1), "week"),
+        ("5 years", relativedelta(years=5), "month"),
+        ("25 years", relativedelta(years=25), "quarter"),
+    )
+    return [
+        (
+            name,
+            urlencode({"start": today - length, "end": today + timedelta(days=1), "every": every}),
+        )
+        for name, length, every in usual
+    ]
+
+
+def _row(request: HttpRequest, stock: Stock, member: Member) -> dict[str, Any]:
+    name = f"{member.lifecycle} (deleted)" if member.object is None else str(member.object)
+    values = [member.facets.get(lookup) for lookup in stock.reference.facets]
+    facets = ["" if value is None else str(value) for value in values]
+    return {"member": member, "name": name, "address": _link(request, member), "facets": facets}
+
+
+def _link(request: HttpRequest, member: Member) -> str:
+    """Return the address of the member's history, or nothing where there is none to see."""
+    if member.object is None:
+        if not request.user.has_perm("stockflow.view_event"):
+            return ""
+        return f"{reverse('admin:stockflow_event_changelist')}?q={member.lifecycle}"
+    meta = member.object._meta
+    try:
+        name = f"admin:{meta.app_label}_{meta.model_name}_stock_history"
+        return reverse(name, args=[quote(member.object.pk)])
+    except NoReverseMatch:  # its admin is no StockflowAdmin
+        return ""

@@ -1,0 +1,53 @@
+"""``python -m tests.benchmarks [--small] [--database sqlite|postgresql]``."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+import django
+
+DATABASES = ("sqlite", "postgresql")
+
+
+def main() -> int:
+    """Measure, print, and return how many databases missed a target."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--small", action="store_true", help="under a minute, with wider bounds")
+    sizes.add_argument("--tiny", action="store_true", help="only that it runs: no bounds at all")
+    parser.add_argument("--database", choices=DATABASES, help="one database only")
+    options = parser.parse_args()
+    if options.database:
+        return _run(options.database, small=options.small, tiny=options.tiny)
+    # Django knows one set of settings in a process.
+    command = [sys.executable, "-m", "tests.benchmarks", *sys.argv[1:], "--database"]
+    return max(subprocess.run([*command, name], check=False).returncode for name in DATABASES)
+
+
+def _run(name: str, *, small: bool, tiny: bool) -> int:
+    os.environ["BENCHMARK_DATABASE"] = name
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
+    django.setup()
+    from django.db import connection  # noqa: PLC0415  needs the settings
+
+    from tests.benchmarks import report, rounds  # noqa: PLC0415  as above
+
+    size = rounds.TINY if tiny else rounds.SMALL if small else rounds.FULL
+    try:
+        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        modes = rounds.measure(size)
+    finally:
+        connection.creation.destroy_test_db("", verbosity=0)
+    noise = report.NOISE if small else 0.0
+    failures = []
+    for mode, medians in modes.items():
+        where = f"{name}, {mode}"
+        print("", *report.table(where, medians), sep="\n")
+        failures += [] if tiny else report.missed(where, medians, noise)
+    print("", *failures, sep="\n", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The same ticket with the same columns, once for each peer: opened and closed, again and again."""
+
+from datetime import timedelta
+
+import django_fsm
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from stockflow.models import StockField, StockflowModel, transition
+
+
+class Owner(models.Model):
+    """What a facet reads through a foreign key."""
+
+    team = models.CharField(max_length=20)
+
+
+class Columns(models.Model):
+    """The columns that every ticket has beside its state."""
+
+    title = models.CharField(max_length=50)
+    channel = models.CharField(max_length=20)
+    priority = models.IntegerField()
+    amount = models.DecimalField(max_digits=9, decimal_places=2)
+    owner = models.ForeignKey(Owner, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        abstract = True
+
+
+class PlainTicket(Columns):
+    """A state that is a plain column, for SQL by hand."""
+
+    state = models.CharField(max_length=50, default="open")
+
+
+class PlainMove(models.Model):
+    """What SQL by hand writes of each transition."""
+
+    ticket = models.ForeignKey(PlainTicket, on_delete=models.CASCADE)
+    transition = models.CharField(max_length=50)
+    source = models.CharField(max_length=50)
+    target = models.CharField(max_length=50)
+    at = models.DateTimeField()
+
+
+class FsmTicket(Columns):
+    """Bare django-fsm-2."""
+
+    state = django_fsm.FSMField(default="open")
+
+    class Meta:
+        abstract = True
+
+    @django_fsm.transition(state, source="open", target="closed")
+    def close(self) -> None: ...
+
+    @django_fsm.transition(state, source="closed", target="open")
+    def reopen(self) -> None: ...
+
+
+class BareTicket(FsmTicket):
+    """Records nothing: what the others are compared with."""
+
+
+class LoggedTicket(FsmTicket):
+    """Recorded by django-fsm-log."""
+
+
+class HistoricTicket(FsmTicket):
+    """Recorded by django-simple-history."""
+
+    history = HistoricalRecords()
+
+
+class StockTicket(Columns, StockflowModel):
+    """Ours, without facets."""
+
+    state = StockField(default="open")
+
+    @transition(state, source="open", target="closed")
+    def close(self) -> None: ...
+
+    @transition(state, source="closed", target="open")
+    def reopen(self) -> None: ...
+
+
+class FacetTicket(Columns, StockflowModel):
+    """Ours, with two facets of its own and one that is read through a relation."""
+
+    state = StockField(default="open", facets=["channel", "priority", "owner__team"])
+
+    @transition(state, source="open", target="closed")
+    def close(self) -> None: ...
+
+    @transition(state, source="closed", target="open")
+    def reopen(self) -> None: ...
+
+
+class TimedTicket(Columns, StockflowModel):
+    """Ours, with a decay: closing starts a timer, reopening ends it."""
+
+    state = StockField(default="open")
+
+    @transition(state, source="open", target="closed")
+    def close(self) -> None: ...
+
+    @transition(state, source="closed", target="open")
+    def reopen(self) -> None: ...
+
+    @transition(state, source="closed", target="archived", after=timedelta(days=30))
+    def archive(self) -> None: ...

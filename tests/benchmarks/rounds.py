@@ -1,0 +1,99 @@
+"""Timing in alternating rounds, so that what disturbs the machine disturbs every peer alike."""
+
+import gc
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+from django.db import connection, transaction
+from tqdm import tqdm
+
+from tests.benchmarks.peers import PEERS, Peer
+
+ALONE = "each in its own transaction"
+BLOCK = "in one block"
+
+Samples = dict[str, list[float]]
+"""Microseconds for one transition and its save, by line of the table."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        rounds: Rounds that count; one more goes before, to warm up.
+        alone: Transitions of each peer and direction in a round, each in its own transaction.
+        block: Transitions in one transaction.
+        blocks: Rounds of such blocks.
+    """
+
+    rounds: int
+    alone: int
+    block: int
+    blocks: int
+
+
+FULL = Size(rounds=40, alone=50, block=1000, blocks=15)
+SMALL = Size(rounds=12, alone=25, block=1000, blocks=3)
+TINY = Size(rounds=1, alone=2, block=3, blocks=1)
+
+
+def measure(size: Size) -> dict[str, dict[str, float]]:
+    """Return the medians in microseconds, by mode and line of the table."""
+    for peer in PEERS:
+        peer.make(max(size.alone, size.block))
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    return {
+        ALONE: _medians(_alone, size.alone, size.rounds, ALONE),
+        BLOCK: _medians(_block, size.block, size.blocks, BLOCK),
+    }
+
+
+def _medians(
+    time: Callable[[Callable[[Any], None], list[Any]], list[float]],
+    count: int,
+    rounds: int,
+    title: str,
+) -> dict[str, float]:
+    samples: Samples = defaultdict(list)
+    for n in tqdm(range(rounds + 1), desc=f"{connection.vendor}, {title}", disable=None):
+        for peer in _turned(n):
+            tickets = peer.tickets(count)
+            for name, step in peer.legs():
+                gc.collect()
+                times = time(step, tickets)
+                if n:  # the first round warms up
+                    samples[name] += times
+    lines = dict.fromkeys(name for peer in PEERS for name in peer.names)
+    return {name: median(samples[name]) for name in lines}
+
+
+def _turned(n: int) -> Iterator[Peer]:
+    """Let another peer begin each round."""
+    start = n % len(PEERS)
+    yield from PEERS[start:]
+    yield from PEERS[:start]
+
+
+def _alone(step: Callable[[Any], None], tickets: list[Any]) -> list[float]:
+    times = []
+    for ticket in tickets:
+        start = perf_counter_ns()
+        with transaction.atomic():
+            step(ticket)
+        times.append((perf_counter_ns() - start) / 1000)
+    return times
+
+
+def _block(step: Callable[[Any], None], tickets: list[Any]) -> list[float]:
+    start = perf_counter_ns()
+    with transaction.atomic():
+        for ticket in tickets:
+            step(ticket)
+    return [(perf_counter_ns() - start) / 1000 / len(tickets)]

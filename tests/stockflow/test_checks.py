@@ -1,0 +1,210 @@
+"""System checks: each with an id, a text that names the place, and a hint."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import checks as django_checks
+from django.db import connection, connections, models
+from django.test.utils import isolate_apps
+
+from stockflow import checks
+from stockflow.models import StockField, StockflowModel, transition
+
+
+@pytest.fixture(name="checked")
+def _checked(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Check the models that a function declares."""
+
+    def check(declare: Callable[[], object]) -> list[Any]:
+        with isolate_apps("tests.crm") as isolated:
+            declare()
+            monkeypatch.setattr(checks, "apps", isolated)
+            return checks.check_models(None)
+
+    return check
+
+
+def _ids(messages: list[Any]) -> list[str]:
+    assert all(message.hint for message in messages)
+    return [message.id for message in messages]
+
+
+@pytest.mark.django_db
+def test_the_models_of_the_tests_pass() -> None:
+    """What the suite uses is declared as it should be."""
+    assert checks.check_models(None) == []
+    assert not [m for m in django_checks.run_checks(databases=["default"]) if "stockflow" in m.id]
+
+
+def test_a_stock_field_on_a_plain_model(checked: Any) -> None:
+    """E002: nothing would be recorded."""
+
+    def declare() -> None:
+        class Plain(models.Model):
+            state = StockField(default="on")
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.E002"]
+    assert "crm.Plain.state is a StockField on a model that records nothing" in message.msg
+
+
+def test_a_manager_without_our_queryset(checked: Any) -> None:
+    """W003: its update() would pass the log by."""
+
+    def declare() -> None:
+        class Managed(StockflowModel):
+            state = StockField(default="on")
+            everything = models.Manager["Managed"]()
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.W003"]
+    assert "crm.Managed.everything" in message.msg
+
+
+def test_a_facet_that_does_not_resolve(checked: Any) -> None:
+    """E004: says what there is instead."""
+
+    def declare() -> None:
+        class Faceted(StockflowModel):
+            channel = models.CharField(max_length=5)
+            state = StockField(default="on", facets=["chanel"])
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.E004"]
+    assert "has no field 'chanel'" in message.msg and "channel" in message.msg
+
+
+def test_a_source_that_nothing_leads_to(checked: Any) -> None:
+    """W005: a misspelt source."""
+
+    def declare() -> None:
+        class Misspelt(StockflowModel):
+            state = StockField(default="on")
+
+            @transition(state, source="onn", target="off")
+            def go(self) -> None: ...
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.W005"]
+    assert "'go' leaves 'onn'" in message.msg
+
+
+def test_a_target_that_is_no_choice(checked: Any) -> None:
+    """E006: a misspelt target."""
+
+    def declare() -> None:
+        class Chosen(StockflowModel):
+            state = StockField(default="on", choices=[("on", "On"), ("off", "Off")])
+
+            @transition(state, source="on", target="of")
+            def go(self) -> None: ...
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.E006"]
+    assert "'of'" in message.msg
+
+
+def test_a_decay_from_anywhere(checked: Any) -> None:
+    """E007: it would start itself again for ever."""
+
+    def declare() -> None:
+        class Endless(StockflowModel):
+            state = StockField(default="on")
+
+            @transition(state, source="*", target="off", after=timedelta(days=1))
+            def go(self) -> None: ...
+
+            class Meta:
+                app_label = "crm"
+
+    assert _ids(checked(declare)) == ["stockflow.E007"]
+
+
+def test_a_decay_with_required_arguments(checked: Any) -> None:
+    """E008: the schedule gives none."""
+
+    def declare() -> None:
+        class Demanding(StockflowModel):
+            state = StockField(default="on")
+
+            @transition(state, source="on", target="off", after=timedelta(days=1))
+            def go(self, why: str, *, how: str, also: str = "") -> None: ...
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.E008"]
+    assert "requires why, how," in message.msg
+
+
+def test_a_model_without_a_field(checked: Any) -> None:
+    """E010: nothing to record."""
+
+    def declare() -> None:
+        class Idle(StockflowModel):
+            class Meta:
+                app_label = "crm"
+
+    assert _ids(checked(declare)) == ["stockflow.E010"]
+
+
+def test_both_state_machine_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """E001: django-fsm beside django-fsm-2."""
+    alone = checks.check_packages(None)
+    monkeypatch.setattr(metadata, "distribution", lambda name: name)
+
+    assert alone == []
+    assert _ids(checks.check_packages(None)) == ["stockflow.E001"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        pytest.param({}, ["stockflow.W011", "stockflow.W012"], id="bare"),
+        pytest.param({"transaction_mode": "immediate"}, ["stockflow.W012"], id="immediate"),
+        pytest.param(
+            {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}, [], id="both"
+        ),
+    ],
+)
+def test_sqlite_files(tmp_path: Path, options: dict[str, Any], ids: list[str]) -> None:
+    """W011 and W012: IMMEDIATE and WAL."""
+    from django.db.backends.sqlite3.base import DatabaseWrapper
+
+    default = {**connections["default"].settings_dict, "NAME": tmp_path / "x.sqlite3"}
+    bare = DatabaseWrapper({**default, "OPTIONS": options, "TEST": {}}, "bare")
+    try:
+        found = list(checks._check_sqlite("bare", bare))
+    finally:
+        bare.close()
+
+    assert _ids(found) == ids
+
+
+@pytest.mark.django_db
+def test_the_database_in_use_passes() -> None:
+    """And without a database nothing is asked of one."""
+    assert checks.check_databases(None, databases=["default"]) == []
+    assert checks.check_databases(None) == []
+    assert connection.vendor in {"sqlite", "postgresql"}
