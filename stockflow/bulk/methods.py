@@ -32,18 +32,17 @@ class Loaded:
 def call_each(command: Command, rows: Iterable["StockflowModel"], using: str) -> Outcome:
     """Call the transition on each of the locked *rows*, then write what they did."""
     counts = dict.fromkeys(("moved", "not_allowed", "condition_false", "denied"), 0)
-    moved: list[Loaded] = []
-    settled: list[Loaded] = []
+    to_write: list[Loaded] = []  # in the order of their keys
+    moved: set[int] = set()
     for row in rows:
         one = Loaded(row)
         became = _call(command, row)
         counts[became] += 1
         if became == "moved":
-            moved.append(one)
-        elif ledger_of(row).pending and became != "denied":
-            settled.append(one)
-    late = write(command.model, [*moved, *settled], using)
-    conflicts = sum(1 for one in moved if one.row in late) if late else 0
+            moved.add(id(row))
+        if became == "moved" or (became != "denied" and ledger_of(row).pending):
+            to_write.append(one)
+    conflicts = sum(id(row) in moved for row in write(command.model, to_write, using))
     counts["moved"] -= conflicts
     return Outcome(**counts, conflict=conflicts)
 
@@ -68,7 +67,13 @@ def _call(command: Command, row: "StockflowModel") -> str:
 def write(
     model: type[models.Model], loaded: Sequence[Loaded], using: str
 ) -> list["StockflowModel"]:
-    """Write what the instances have pending; return those that another writer changed first."""
+    """Write what the instances have pending; return those that another writer changed first.
+
+    Args:
+        model: Their class.
+        loaded: Locked objects, in the order of their keys.
+        using: The alias of the database.
+    """
     if not _can_be_batched(model):
         return [one.row for one in loaded if not _save(one.row, using)]
     late, batch = [], []

@@ -53,11 +53,12 @@ def _move(asked: Command, queryset: "models.QuerySet[Any]", keys: list[Any]) -> 
         return _call(asked, queryset, keys)
     using = queryset.db
     statements = Statements.now(asked, using)
-    found = statements.sort(chunks.prepared(asked.subject, using, keys))
-    ours = set(chunks.prepared(asked.subject, using, list(chunks.matching(queryset, keys))))
-    groups = {to: [key for key in found_keys if key in ours] for to, found_keys in found.groups.items()}
+    known = dict(zip(chunks.prepared(asked.subject, using, keys), keys, strict=True))
+    found = statements.sort([*known])
+    ours = chunks.matching(queryset, keys)
+    groups = {to: [k for k in group if known[k] in ours] for to, group in found.groups.items()}
     moved = Outcome(moved=statements.move(groups), not_allowed=found.refused)
-    alone = [key for key in found.alone if key in ours]
+    alone = [known[k] for k in found.alone if known[k] in ours]
     rest = _call(asked, queryset, alone) if alone else Outcome()
     return moved + rest + Outcome(conflict=len(keys) - moved.total - rest.total)
 
