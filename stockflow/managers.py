@@ -3,15 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import IntegrityError, NotSupportedError, models
+from django.db import IntegrityError, NotSupportedError, models, transaction
 
 from stockflow.bulk.outcomes import Outcome
 
 if TYPE_CHECKING:
     from stockflow.bulk.transitions import Progress
-
-CHUNK = 5000
-"""How many objects one transaction takes."""
 
 M = TypeVar("M", bound=models.Model)
 
@@ -23,7 +20,9 @@ class StockflowQuerySet(models.QuerySet[M]):
         self._refuse_owned("update()", kwargs)
         return super().update(**kwargs)
 
-    def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
+    def bulk_update(
+        self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any
+    ) -> int:
         names = list(fields)
         self._refuse_owned("bulk_update()", names)
         return super().bulk_update(objs, names, *args, **kwargs)
@@ -60,13 +59,35 @@ class StockflowQuerySet(models.QuerySet[M]):
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the objects, their closing events written together before.
+
+        Signals are sent and cascades followed as by Django's own.
+        """
+        from stockflow.bulk import closing  # noqa: PLC0415  needs the models
+        from stockflow.deletion import closed  # noqa: PLC0415  as above
+
+        self._for_write = True
+        delete = super().delete
+        if self.query.is_sliced or self.query.distinct_fields or self._fields is not None:
+            return delete()  # refused by Django, in its own words
+        with transaction.atomic(using=self.db):
+            lifecycles = closing.close(self.using(self.db))
+            with closed(lifecycles):
+                deleted = delete()
+            closing.refuse_survivors(self.model, self.db, lifecycles)
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
     def transition(
         self,
         name: str,
         /,
         *,
         user: Any = None,
-        chunk_size: int = CHUNK,
+        chunk_size: int | None = None,
         progress: "Progress | None" = None,
         **arguments: Any,
     ) -> Outcome:
@@ -89,7 +110,7 @@ class StockflowQuerySet(models.QuerySet[M]):
             name: The transition's method.
             user: Asked for the permission of the transition and the one to change the object.
                 None trusts the caller, as the method itself does.
-            chunk_size: How many objects one transaction takes.
+            chunk_size: How many objects one transaction takes; by default thousands.
             progress: Told after each chunk how many objects it had.
             **arguments: For the method.
 
@@ -120,7 +141,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         states: Mapping[str, str] | None = None,
         /,
         *,
-        chunk_size: int = CHUNK,
+        chunk_size: int | None = None,
         progress: "Progress | None" = None,
     ) -> int:
         """Record what changed without a transition, as events that no flow counts.
@@ -143,7 +164,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         Args:
             field: The stock field, a reference to it or its name.
             states: The new state of each old one.
-            chunk_size: How many objects one transaction takes.
+            chunk_size: How many objects one transaction takes; by default thousands.
             progress: Told after each chunk how many objects it had.
 
         Returns:

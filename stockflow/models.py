@@ -1,6 +1,5 @@
 """The base of models whose stock membership is recorded, and the names that go with it."""
 
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -9,10 +8,10 @@ from django.db.models.signals import class_prepared, pre_delete
 
 from stockflow import deletion, history, recording, saving
 from stockflow.bulk.outcomes import Outcome
+from stockflow.errors import InvalidDeclaration
 from stockflow.facets import AtEntry
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
-from stockflow.errors import InvalidDeclaration
 from stockflow.subjects import subject_of
 from stockflow.tables import Event, Kind, ScheduledTransition
 from stockflow.transitions import transition

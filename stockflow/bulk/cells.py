@@ -39,7 +39,11 @@ class FacetTexts:
     def of(self, event: Pending, before: str | None) -> str:
         """Return the text for *event*, whose object had the facets *before*."""
         paths = self._paths[event.field]
-        kept = before if event.kind is Kind.RECLASSIFIED and any(p.is_fixed for _, p in paths) else None
+        kept = (
+            before
+            if event.kind is Kind.RECLASSIFIED and any(p.is_fixed for _, p in paths)
+            else None
+        )
         key = event.field, kept, *(event.facets[path.attname] for _, path in paths)
         if key not in self._known:
             earlier = decode_facets(kept)
@@ -69,7 +73,7 @@ def tables_sql(connection: Any, subject: Subject) -> str:
         if alias == "r":
             continue
         if issubclass(model, subject.table):
-            link = model._meta.get_ancestor_link(subject.table)
+            link: Any = model._meta.get_ancestor_link(subject.table)
             on = f"{alias}.{quote(link.column)} = r.{quote(table.pk.column)}"
         else:
             link = table.get_ancestor_link(model)

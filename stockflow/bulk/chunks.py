@@ -10,6 +10,7 @@ from stockflow.facets import Fragment, dashed
 from stockflow.subjects import Subject, locked_rows, subject_of
 from stockflow.tables import STOCKFLOW
 
+
 class Last(NamedTuple):
     """The last event of one field of one object."""
 
@@ -89,7 +90,8 @@ def last_events(
 ) -> dict[Any, tuple[int, dict[str, Last]]]:
     """Return the version of each row of *keys*, and the last event of each of its fields."""
     quote, table = connection.ops.quote_name, subject.table._meta
-    test, found = among(connection, f"r.{quote(table.pk.column)}", keys), {}
+    test = among(connection, f"r.{quote(table.pk.column)}", keys)
+    found: dict[Any, tuple[int, dict[str, Last]]] = {}
     for field in subject.fields:
         join, values = last_join(connection, subject, field.name)
         sql = (
@@ -110,13 +112,12 @@ def last_join(connection: Any, subject: Subject, field: str) -> Fragment:
     originator, values = originator_of(connection), (field,)
     if connection.vendor == "postgresql":
         # With its LIMIT it stays a look-up by index for each row, whatever the statistics say.
-        return (
-            " LEFT JOIN LATERAL (SELECT e.version, e.model, e.kind, e.target, e.target_facets "
-            f"FROM stockflow_event e WHERE e.application = '{STOCKFLOW}' AND "
-            f"e.originator = {originator} AND e.field = %s "
-            "ORDER BY e.version DESC LIMIT 1) l ON true",
-            values,
+        last = (
+            "SELECT e.version, e.model, e.kind, e.target, e.target_facets FROM stockflow_event e "
+            f"WHERE e.application = '{STOCKFLOW}' AND e.originator = {originator} AND e.field = %s "
+            "ORDER BY e.version DESC LIMIT 1"
         )
+        return f" LEFT JOIN LATERAL ({last}) l ON true", values
     version = "r.stock_version"
     if not subject.has_one_field:
         version = (

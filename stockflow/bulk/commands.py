@@ -89,9 +89,7 @@ class Command:
         )
 
 
-def command(
-    model: type[models.Model], name: str, user: Any, arguments: dict[str, Any]
-) -> Command:
+def command(model: type[models.Model], name: str, user: Any, arguments: dict[str, Any]) -> Command:
     """Return the transition *name* of *model*.
 
     Raises:

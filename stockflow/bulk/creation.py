@@ -8,7 +8,7 @@ from django.db import connections, models, transaction
 
 from stockflow import recording, saving
 from stockflow.bulk import writing
-from stockflow.managers import CHUNK
+from stockflow.bulk.transitions import CHUNK
 from stockflow.recording import ledger_of
 from stockflow.subjects import subject_of
 

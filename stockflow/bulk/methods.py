@@ -140,9 +140,7 @@ def _write_batch(
         owned |= work.columns
         written.append((key, work, row))
         label = row._meta.label_lower
-        appended.append(
-            writing.Appended(row.stock_lifecycle, version, work.events, events, label)
-        )
+        appended.append(writing.Appended(row.stock_lifecycle, version, work.events, events, label))
     if written:
         writing.append(connection, subject, appended)
         _update(model, written, owned | changed, using)
@@ -162,7 +160,10 @@ def _prepare(row: "StockflowModel", using: str) -> saving.Work:
 
 
 def _update(
-    model: type[models.Model], written: list[tuple[Any, saving.Work, Any]], names: set[str], using: str
+    model: type[models.Model],
+    written: list[tuple[Any, saving.Work, Any]],
+    names: set[str],
+    using: str,
 ) -> None:
     moving = moving_columns(model)
     for _, _, row in written:

@@ -10,7 +10,7 @@ from stockflow.bulk import chunks
 from stockflow.bulk.cells import facets_sql, tables_sql
 from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.rows import among
-from stockflow.bulk.transitions import Progress
+from stockflow.bulk.transitions import CHUNK, Progress
 from stockflow.errors import InvalidDeclaration
 from stockflow.recording import Call
 from stockflow.subjects import subject_of
@@ -26,13 +26,13 @@ def reclassify(
     name: str | None,
     states: Mapping[str, str],
     *,
-    chunk_size: int,
+    chunk_size: int | None,
     progress: Progress | None,
 ) -> int:
     """Reclassify the objects of *queryset*, a transaction per chunk; return how many."""
     chunks.refuse_shape(queryset, "reclassify()")
     field = _field(queryset.model, name, states)
-    pages, done, using = chunks.pages(queryset, chunk_size), 0, queryset.db
+    pages, done, using = chunks.pages(queryset, chunk_size or CHUNK), 0, queryset.db
     while True:
         with transaction.atomic(using=using):
             keys = next(pages, [])

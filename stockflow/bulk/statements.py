@@ -30,11 +30,13 @@ class Sorted(NamedTuple):
 
     Attributes:
         groups: Keys by target: those that SQL moves.
+        timed: Those of them that have a timer.
         alone: Keys that need their instance: never adopted, overdue, or later than the instant.
         refused: How many are in a state that the transition does not leave.
     """
 
     groups: dict[str, list[Any]]
+    timed: set[Any]
     alone: list[Any]
     refused: int
 
@@ -66,7 +68,7 @@ class Statements:
     def _pk(self) -> str:
         return self._quote(self.command.subject.table._meta.pk.column)
 
-    def _quote(self, name: str) -> str:
+    def _quote(self, name: str | None) -> str:
         quoted: str = self._connection.ops.quote_name(name)
         return quoted
 
@@ -80,10 +82,10 @@ class Statements:
     def sort(self, keys: Sequence[Any]) -> Sorted:
         """Lock the rows of *keys* in their order, and say which of them SQL moves."""
         if self.told.at is not None and self.told.at > conf.now(self.using):
-            return Sorted({}, list(keys), 0)  # an instance says what is wrong with it
-        groups, alone, refused = defaultdict[str, list[Any]](list), [], 0
+            return Sorted({}, set(), list(keys), 0)  # an instance says what is wrong with it
+        groups, timed, alone, refused = defaultdict[str, list[Any]](list), set[Any](), [], 0
         targets: dict[str, str | None] = {}
-        for key, state, needs_instance in self._locked(keys):
+        for key, state, needs_instance, has_timer in self._locked(keys):
             if state not in targets:
                 targets[state] = self._target(state)
             target = targets[state]
@@ -93,7 +95,9 @@ class Statements:
                 refused += 1
             else:
                 groups[target].append(key)
-        return Sorted(groups, alone, refused)
+                if has_timer:
+                    timed.add(key)
+        return Sorted(groups, timed, alone, refused)
 
     def _target(self, state: str) -> str | None:
         """Return what *state* is left for; None if it is not left, "" if an instance decides."""
@@ -106,33 +110,33 @@ class Statements:
     def _decays(self, state: str) -> tuple[Decay, ...]:
         return machine_of(self.command.model, self.command.field.name).decays(state)
 
-    def _locked(self, keys: Sequence[Any]) -> list[tuple[Any, str, int]]:
+    def _locked(self, keys: Sequence[Any]) -> list[tuple[Any, str, int, int]]:
         test, values = among(self._connection, f"r.{self._pk}", keys)
         # A late entry at the very instant of the last event may be at that of a decay.
         later = ">" if self.told.at is None else ">="
         dues = [f"r.{self._column(f.due_name)} < %s" for f in self.command.subject.fields]
-        doubts = " OR ".join(
-            ["r.stock_lifecycle IS NULL", f"r.stock_changed_at {later} %s", *dues]
-        )
+        doubts = " OR ".join(["r.stock_lifecycle IS NULL", f"r.stock_changed_at {later} %s", *dues])
         lock = " FOR NO KEY UPDATE" if self._connection.vendor == "postgresql" else ""
         sql = (
             f"SELECT r.{self._pk}, r.{self._column(self.command.field.name)}, "
-            f"CASE WHEN {doubts} THEN 1 ELSE 0 END "
+            f"CASE WHEN {doubts} THEN 1 ELSE 0 END, "
+            f"CASE WHEN r.{self._column(self.command.field.due_name)} IS NULL THEN 0 ELSE 1 END "
             f"FROM {self._table} r WHERE {test} ORDER BY r.{self._pk}{lock}"
         )
         at = self._instant(self.at)
         with self._connection.cursor() as cursor:
             cursor.execute(sql, [at, *[at] * len(dues), *values])
-            found: list[tuple[Any, str, int]] = cursor.fetchall()
+            found: list[tuple[Any, str, int, int]] = cursor.fetchall()
         return found
 
-    def move(self, groups: dict[str, list[Any]]) -> int:
+    def move(self, groups: dict[str, list[Any]], timed: set[Any]) -> int:
         """Append the events, then update the rows, then their timers; return how many moved."""
         for target, keys in groups.items():
             first = earliest(self._decays(target), self.at, None)
             self._run(self._events(target), keys, len(keys))
-            if first is None:
-                self._execute(*self._ending(), keys)
+            ending = [key for key in keys if key in timed] if first is None and timed else []
+            if ending:
+                self._execute(*self._ending(), ending)
             self._run(self._rows(target, first and first[1]), keys, len(keys))
             if first is not None:
                 self._execute(*self._starting(*first), keys)
@@ -167,7 +171,11 @@ class Statements:
             f"%s, {clock}, %s, %s, %s, {payload} "
             f"FROM {self._table} r{join} WHERE {{keys}} ORDER BY r.{self._pk}"
         )
-        values = [TOPICS[Kind.MOVED], command.model._meta.label_lower, command.field.name]
+        values: list[Any] = [
+            TOPICS[Kind.MOVED],
+            command.model._meta.label_lower,
+            command.field.name,
+        ]
         values += [Kind.MOVED.value, command.name, target, to_micros(self.at), *clock_values]
         return sql, (*values, told.actor, told.reason, told.correlation, body, *join_values)
 
@@ -188,19 +196,16 @@ class Statements:
 
     def _starting(self, decay: Decay, due_at: datetime) -> Fragment:
         values = (self.command.model._meta.label_lower, self.command.field.name)
-        return (
+        sql = (
             "INSERT INTO stockflow_scheduledtransition "
             "(lifecycle, model, field, version, transition, due_at, attempts, error) "
             "SELECT r.stock_lifecycle, %s, %s, r.stock_version, %s, %s, 0, '' "
-            f"FROM {self._table} r WHERE {{keys}} ORDER BY r.{self._pk}{timers.RESTART}",
-            (*values, decay.transition, to_micros(due_at)),
+            f"FROM {self._table} r WHERE {{keys}} ORDER BY r.{self._pk}{timers.RESTART}"
         )
+        return sql, (*values, decay.transition, to_micros(due_at))
 
     def _ending(self) -> Fragment:
-        chosen = (
-            f"SELECT r.stock_lifecycle FROM {self._table} r "
-            f"WHERE r.{self._column(self.command.field.due_name)} IS NOT NULL AND {{keys}}"
-        )
+        chosen = f"SELECT r.stock_lifecycle FROM {self._table} r WHERE {{keys}}"
         # As an array it is looked up by index, whatever the statistics say.
         is_postgresql = self._connection.vendor == "postgresql"
         found = f"= ANY(ARRAY({chosen}))" if is_postgresql else f"IN ({chosen})"

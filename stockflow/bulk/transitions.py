@@ -11,6 +11,12 @@ from stockflow.bulk.methods import call_each
 from stockflow.bulk.outcomes import Outcome
 from stockflow.bulk.statements import Statements
 
+CHUNK = 5_000
+"""How many objects one transaction takes where instances are loaded."""
+
+UNIFORM_CHUNK = 25_000
+"""As above, where SQL does all: each commit writes the same pages of the log's indexes again."""
+
 Progress = Callable[[int], object]
 """Told after each chunk how many objects it had, such as the ``update`` of a tqdm bar."""
 
@@ -21,13 +27,14 @@ def transition(
     arguments: dict[str, Any],
     *,
     user: Any,
-    chunk_size: int,
+    chunk_size: int | None,
     progress: Progress | None,
 ) -> Outcome:
     """Make the transition *name* on each object of *queryset*, a transaction per chunk."""
     chunks.refuse_shape(queryset, "transition()")
     asked = command(queryset.model, name, user, arguments)
-    pages, outcome = chunks.pages(queryset, chunk_size), Outcome()
+    size = chunk_size or (UNIFORM_CHUNK if asked.is_uniform else CHUNK)
+    pages, outcome = chunks.pages(queryset, size), Outcome()
     while True:
         try:
             with transaction.atomic(using=queryset.db):
@@ -57,7 +64,7 @@ def _move(asked: Command, queryset: "models.QuerySet[Any]", keys: list[Any]) -> 
     found = statements.sort([*known])
     ours = chunks.matching(queryset, keys)
     groups = {to: [k for k in group if known[k] in ours] for to, group in found.groups.items()}
-    moved = Outcome(moved=statements.move(groups), not_allowed=found.refused)
+    moved = Outcome(moved=statements.move(groups, found.timed), not_allowed=found.refused)
     alone = [known[k] for k in found.alone if known[k] in ours]
     rest = _call(asked, queryset, alone) if alone else Outcome()
     return moved + rest + Outcome(conflict=len(keys) - moved.total - rest.total)

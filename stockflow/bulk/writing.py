@@ -127,13 +127,11 @@ def update_rows(
         for key, base, row in changed
     ]
     return rows.update(
-        connection, quote(subject.table._meta.db_table), quote(pk.column), types, values
+        connection, quote(subject.table._meta.db_table), quote(pk.column or ""), types, values
     )
 
 
-def write_timers(
-    using: str, written: Iterable[tuple["StockflowModel", Sequence[Pending]]]
-) -> None:
+def write_timers(using: str, written: Iterable[tuple["StockflowModel", Sequence[Pending]]]) -> None:
     """Start and end the timers of all objects, given with their events: in two statements."""
     started: list[rows.Row] = []
     ended: dict[str, list[Any]] = {}

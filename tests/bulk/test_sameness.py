@@ -1,5 +1,6 @@
 """Bulk and one by one write the same: events, rows and timers."""
 
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,10 +55,8 @@ CALLS = st.sampled_from(
 def one_by_one(objects: Iterable[Any], name: str, arguments: dict[str, Any]) -> None:
     """Do what a bulk transition stands for."""
     for one in objects:
-        try:
+        with contextlib.suppress(TransitionNotAllowed):
             getattr(one, name)(**arguments)
-        except TransitionNotAllowed:
-            pass
         one.save()
 
 
@@ -65,7 +64,9 @@ def written(model: type[StockflowModel], objects: list[Any]) -> list[Any]:
     """Return what the tables hold of *objects*, without their keys and lifecycles."""
     names = [f.attname for f in model._meta.concrete_fields if not f.primary_key]
     names = [n for n in names if n != "stock_lifecycle" and not n.endswith("_ptr_id")]
-    events = [f.name for f in Event._meta.fields if f.name not in ("id", "originator", "recorded_at")]
+    events = [
+        f.name for f in Event._meta.fields if f.name not in ("id", "originator", "recorded_at")
+    ]
     found = []
     for one in objects:
         row = model._base_manager.get(pk=one.pk)
@@ -141,7 +142,9 @@ def test_leads(time: Clock, given: list[Any], call: Any, model: type[Lead]) -> N
 
 @COMMON
 @given(
-    st.lists(st.fixed_dictionaries({"age": AGES, "adopted": st.booleans()}), min_size=1, max_size=6),
+    st.lists(
+        st.fixed_dictionaries({"age": AGES, "adopted": st.booleans()}), min_size=1, max_size=6
+    ),
     st.sampled_from(["dun", "pay", "send", "cancel", "delay", "write_off"]),
 )
 def test_orders(time: Clock, given: list[Any], name: str) -> None:

@@ -1,13 +1,10 @@
 """A transition of a queryset: one event for each object, and counts of what became of them."""
 
-from datetime import timedelta
-
 import pytest
 
 from stockflow.bulk.outcomes import Outcome
-from stockflow.testing import Clock
-from tests.crm.models import HotLead, Lead, Order, Rep, Ticket
-from tests.stockflow.reading import assert_whole, last_event, trail
+from tests.crm.models import Lead, Rep
+from tests.stockflow.reading import assert_whole, trail
 
 pytestmark = pytest.mark.django_db
 
