@@ -69,7 +69,8 @@ class StockflowQuerySet(models.QuerySet[M]):
 
         self._for_write = True
         delete = super().delete
-        if self.query.is_sliced or self.query.distinct_fields or self._fields is not None:
+        query, fields = self.query, getattr(self, "_fields", None)
+        if query.is_sliced or query.distinct_fields or fields is not None:
             return delete()  # refused by Django, in its own words
         with transaction.atomic(using=self.db):
             lifecycles = closing.close(self.using(self.db))
@@ -93,18 +94,13 @@ class StockflowQuerySet(models.QuerySet[M]):
     ) -> Outcome:
         """Make the transition *name* on each object, with one event for each.
 
-        Each chunk is a transaction of its own (a savepoint inside one). It may be interrupted
-        and repeated: what has moved is not allowed to move again. Overdue decays are recorded
-        first, and the surrounding ``stockflow.context`` is kept with every event. A transition
+        Each chunk is a transaction of its own. It may be interrupted and repeated: what has
+        moved is not allowed to move again. Overdue decays are recorded first. A transition
         whose method is empty and that has no condition is made by SQL alone; any other is
-        called on each instance, and what the instances of a chunk did is written together.
-        Where the model has a ``save()`` of its own, or receivers of ``pre_save`` or
-        ``post_save``, each instance is saved.
-
-        ::
+        called on each instance, and what those of a chunk did is written together, or saved
+        one by one where the model has its own ``save()`` or receivers of it. ::
 
             outcome = Lead.objects.filter(owner=rep).transition("rekindle", user=request.user)
-            outcome.moved, outcome.not_allowed
 
         Args:
             name: The transition's method.

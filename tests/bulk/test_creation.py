@@ -1,6 +1,5 @@
 """bulk_create(): rows with their opening events and timers, or nothing."""
 
-from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -103,9 +102,7 @@ def test_a_block_that_is_rolled_back_is_written_again_by_save() -> None:
 
 def test_abulk_create() -> None:
     """The same, awaited."""
+    create = async_to_sync(Lead.objects.abulk_create)
 
-    async def create() -> list[Any]:
-        return await Lead.objects.abulk_create([Lead(), Lead()])
-
-    for lead in async_to_sync(create)():
+    for lead in create([Lead(), Lead()]):
         assert_whole(lead)

@@ -216,7 +216,7 @@ def test_a_proxy_and_a_related_manager(rep: Rep) -> None:
     HotLead.objects.create(owner=rep)
     Lead.objects.create()
 
-    assert rep.lead_set.transition("cool") == Outcome(moved=1)  # type: ignore[attr-defined]
+    assert rep.lead_set.transition("cool") == Outcome(moved=1)
     assert HotLead.objects.filter(temperature="hot").transition("cool") == Outcome(moved=1)
 
 
