@@ -7,6 +7,8 @@ from typing import Final
 
 FacetValue = str | int | bool | None
 
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
 
 class _NotRecorded(Enum):
     NOT_RECORDED = "not recorded"
@@ -28,7 +30,7 @@ def encode_value(value: FacetValue) -> str:
     >>> encode_value("web"), encode_value(None)
     ('"web"', 'null')
     """
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value)
 
 
 def encode_facets(values: Mapping[str, FacetValue]) -> str:
@@ -37,7 +39,7 @@ def encode_facets(values: Mapping[str, FacetValue]) -> str:
     >>> encode_facets({"team": 3, "channel": "web"})
     '{"channel":"web","team":3}'
     """
-    return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _encode(values)
 
 
 def decode_facets(text: str | None) -> dict[str, FacetValue]:

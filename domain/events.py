@@ -4,14 +4,14 @@ Plain frozen classes, for ``eventsourcing``'s mapper: stored under topics that s
 class moves, with ``class_version`` and ``upcast_vN_vM`` as its upcasting seam.
 """
 
-from dataclasses import dataclass, field
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from eventsourcing.utils import register_topic
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StockEvent:
     """One recorded change of one object's membership in the stocks of one field.
 
@@ -43,14 +43,14 @@ class StockEvent:
     transition: str = ""
     source: str | None = None
     target: str | None = None
-    source_facets: dict[str, Any] = field(default_factory=dict)
-    target_facets: dict[str, Any] = field(default_factory=dict)
+    source_facets: dict[str, Any] = dataclasses.field(default_factory=dict)
+    target_facets: dict[str, Any] = dataclasses.field(default_factory=dict)
     occurred_at: datetime
     recorded_at: datetime
     actor: str = ""
     reason: str = ""
     correlation: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def restarts_spell(self) -> bool:

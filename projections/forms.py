@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from dateutil.relativedelta import relativedelta
 from django import forms
+from django.utils import timezone
 
 from stockflow import conf
 from stockflow.domain.errors import InvalidBuckets
@@ -78,6 +79,8 @@ class InstantForm(forms.Form):
     def clean_at(self) -> datetime | None:
         """Refuse an instant that is yet to come."""
         at: datetime | None = self.cleaned_data["at"]
+        if at is not None:  # shown as its widget wants it, however it was written
+            self.data = {"at": f"{timezone.localtime(at):%Y-%m-%dT%H:%M:%S}"}
         if at is not None and at > self.now:
             raise forms.ValidationError(
                 f"{at:%Y-%m-%d %H:%M:%S} is yet to come: nobody knows who will be in the stock."

@@ -90,6 +90,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     found = stock.members(form.cleaned_data["at"])
     shown = Paginator(found, MEMBERS_PER_PAGE).get_page(request.GET.get("page"))
     told |= {
+        "at": request.GET.get("at", ""),
         "count": f"{len(found):,}",
         "settled_until": found.settled_until,
         "is_settled": found.settled_until >= form.now,

@@ -22,6 +22,8 @@ from stockflow.tables import STOCKFLOW, Event
 
 __all__ = ["EventAdmin", "StockflowAdmin"]
 
+_SPACE = "\N{NO-BREAK SPACE}"
+
 
 class StockflowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
     """A ``ModelAdmin`` for models whose objects' stock membership is recorded.
@@ -99,7 +101,7 @@ def _actor(request: HttpRequest) -> models.Model:
 def _instant(micros: int | None) -> str:
     if micros is None:
         return ""
-    return dateformat.format(timezone.localtime(from_micros(micros)), "Y-m-d H:i:s")
+    return dateformat.format(timezone.localtime(from_micros(micros)), f"Y-m-d{_SPACE}H:i:s")
 
 
 def _recorded_models() -> list[type[models.Model]]:
@@ -138,7 +140,7 @@ class _FieldFilter(admin.SimpleListFilter):
 class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
     """The log, to be read: nobody adds, changes or deletes an event."""
 
-    list_display = ("occurred", "model", "field", "change", "called", "actor", "reason")
+    list_display = ("occurred", "subject", "change", "called", "actor", "reason")
     list_filter = (_ModelFilter, _FieldFilter, "kind")
     list_per_page = 50
     search_fields = ("=originator", "=actor")
@@ -162,10 +164,16 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
         """When it was written."""
         return _instant(event.recorded_at)
 
+    @admin.display(description="stock field")
+    def subject(self, event: Event) -> str:
+        """What changed."""
+        return f"{event.model}.{event.field}" if event.model else event.application
+
     @admin.display
     def change(self, event: Event) -> str:
-        """From where to where."""
-        return f"{event.source or '(outside)'} → {event.target or '(outside)'}"
+        """From where to where, on one line."""
+        outside = "(outside)"
+        return f"{event.source or outside}{_SPACE}→{_SPACE}{event.target or outside}"
 
     @admin.display(description="transition")
     def called(self, event: Event) -> str:

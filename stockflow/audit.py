@@ -13,7 +13,18 @@ from django.db import DEFAULT_DB_ALIAS
 from stockflow import history
 from stockflow.subcommands import Subcommand, register
 
-_HEADERS = ("when (UTC)", "recorded", "field", "from", "to", "flow", "stayed", "actor", "reason", "data")
+_HEADERS = (
+    "when (UTC)",
+    "recorded",
+    "field",
+    "from",
+    "to",
+    "flow",
+    "stayed",
+    "actor",
+    "reason",
+    "data",
+)
 
 
 def _add_arguments(parser: CommandParser) -> None:
@@ -40,7 +51,9 @@ def _run(
         title, stream = f"Lifecycle {lifecycle}", _parse(lifecycle)
     entries = history.of_lifecycle(stream, using=database)
     if not entries:
-        raise CommandError(f"Nothing is recorded of lifecycle {stream}. Is it from another database?")
+        raise CommandError(
+            f"Nothing is recorded of lifecycle {stream}. Is it from another database?"
+        )
     command.stdout.write(command.style.MIGRATE_HEADING(title))
     for line in _table([_HEADERS, *(_row(entry) for entry in entries)]):
         command.stdout.write(line)
@@ -69,7 +82,10 @@ def _find(label: str, key: str, database: str) -> tuple[str, uuid.UUID]:
         raise CommandError(
             f"{model._meta.label} {key!r} has no history yet: it begins with its first transition."
         )
-    return f"{model._meta.label} {key}: {row} (lifecycle {row.stock_lifecycle})", row.stock_lifecycle
+    return (
+        f"{model._meta.label} {key}: {row} (lifecycle {row.stock_lifecycle})",
+        row.stock_lifecycle,
+    )
 
 
 def _parse(lifecycle: str) -> uuid.UUID:

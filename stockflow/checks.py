@@ -6,7 +6,8 @@ from importlib import metadata
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 from django.db import connections, models
 
 from stockflow.domain.machine import ANY, ANY_OTHER, Rule
@@ -66,8 +67,8 @@ def _check_base(model: type[models.Model], field: StockField) -> Messages:
 
 def _check_manager(model: type[models.Model]) -> Messages:
     for manager in model._meta.managers:
-        if not issubclass(manager._queryset_class, StockflowQuerySet):
-            yield Warning(
+        if not isinstance(manager.get_queryset(), StockflowQuerySet):
+            yield Caution(
                 f"The manager {model._meta.label}.{manager.name} does not use stockflow's queryset, "
                 "so its update() could change states without an event.",
                 hint="Derive its queryset from stockflow.models.StockflowQuerySet.",
@@ -105,7 +106,7 @@ def _check_machine(model: type[models.Model], field: StockField) -> Messages:
         # A computed target, or a state given at creation, may lead anywhere.
         is_dead = rule.source not in named and rule.source not in (ANY, ANY_OTHER)
         if is_dead and not machine.is_open:
-            yield Warning(
+            yield Caution(
                 f"{name}: {rule.transition!r} leaves {rule.source!r}, a state that no transition, "
                 "default or choice names.",
                 hint=f"It is misspelt, or belongs into choices. Known: {_listed(named)}.",
@@ -176,7 +177,7 @@ def check_databases(
 def _check_sqlite(alias: str, connection: Any) -> Messages:
     options = connection.settings_dict.get("OPTIONS", {})
     if str(options.get("transaction_mode")).upper() != "IMMEDIATE":
-        yield Warning(
+        yield Caution(
             f"The SQLite database {alias!r} does not begin transactions IMMEDIATE: a transaction "
             "that reads first fails at once when another writes.",
             hint="Set OPTIONS = {'transaction_mode': 'IMMEDIATE'} in DATABASES.",
@@ -187,7 +188,7 @@ def _check_sqlite(alias: str, connection: Any) -> Messages:
     with connection.cursor() as cursor:
         mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
     if mode != "wal":
-        yield Warning(
+        yield Caution(
             f"The SQLite database {alias!r} is in journal mode {mode!r}: readers and the writer "
             "block each other.",
             hint="Set OPTIONS = {'init_command': 'PRAGMA journal_mode=WAL'} in DATABASES.",

@@ -8,10 +8,13 @@ from typing import Any
 
 from django.db import connections, models
 
-from stockflow import recording, timers
+from stockflow import timers
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
+from stockflow.ledgers import ledger_of
+from stockflow.moments import moment
+from stockflow.settling import settle
 from stockflow.subjects import locked_rows, subject_of
 from stockflow.tables import STOCKFLOW, Kind
 
@@ -42,8 +45,8 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
         return
-    at, told = recording.moment(row)
-    if recording.settle(row, at):
+    at, told = moment(row)
+    if settle(row, at):
         row.save(using=using)
     at = max(at, row.stock_changed_at)
     # The tables of parents have signals of their own, unless the parents are kept.
@@ -51,7 +54,9 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     closed = sum(_close_field(using, row, name, to_micros(at), told) for name in own)
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
-    timers.end(using, timers.lifecycle_value(row, using), own)
+    if own:
+        with connections[using].cursor() as cursor:
+            timers.end(row, cursor, own)
     _forget(instance)
 
 
@@ -66,7 +71,7 @@ def closed(lifecycles: Collection[Any]) -> Iterator[None]:
 
 
 def _forget(instance: Any) -> None:
-    ledger = recording.ledger_of(instance)
+    ledger = ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 
 
@@ -77,16 +82,17 @@ def _is_of(sender: type[Any], field: Any) -> bool:
 def _follow(using: str, row: Any, closed: int, at: datetime) -> None:
     """Keep the row at its log's version: another table's fields may leave after these, or stay."""
     table = subject_of(type(row)).table
-    rows = models.QuerySet(table, using=using).filter(stock_lifecycle=row.stock_lifecycle)
+    rows: models.QuerySet[Any] = models.QuerySet(table, using=using)
+    rows = rows.filter(stock_lifecycle=row.stock_lifecycle)
     rows.update(stock_version=row.stock_version + closed, stock_changed_at=at)
 
 
 def _close_field(using: str, row: Any, field: str, at: int, told: Any) -> int:
     connection = connections[using]
     clock, clock_values = clock_of(connection)
-    payload, body = payload_of(connection, told, key=str(row.pk))
+    payload, payload_values = payload_of(connection, told, key=str(row.pk))
     values = [TOPICS[Kind.LEFT], Kind.LEFT.value, at, *clock_values]
-    values += [told.actor, told.reason, told.correlation, body]
+    values += [told.actor, told.reason, told.correlation, *payload_values]
     values += [STOCKFLOW, str(row.stock_lifecycle), field, Kind.LEFT.value]
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE.format(clock=clock, payload=payload), values)

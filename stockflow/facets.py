@@ -54,9 +54,7 @@ def dashed(column: str) -> str:
 
 
 _CODECS: dict[str, Codec] = {
-    **dict.fromkeys(
-        _TEXT, Codec(lambda v: str.__str__(v), _same, "to_json({}::text)::text", "json_quote({})")
-    ),
+    **dict.fromkeys(_TEXT, Codec(str.__str__, _same, "to_json({}::text)::text", "json_quote({})")),
     **dict.fromkeys(_NUMBER, Codec(int, _same, "{}::text", "CAST({} AS text)")),
     "BooleanField": Codec(
         bool,
@@ -148,14 +146,16 @@ class FacetPath:
 
     def sql(self, vendor: str, quote: Callable[[str], str], start: str = "%s") -> str:
         """Return the expression of JSON text that follows the hops from *start*, or one parameter."""
-        tables = [f"{quote(hop.related_model._meta.db_table)} h{n}" for n, hop in enumerate(self.hops)]
+        tables = [
+            f"{quote(hop.related_model._meta.db_table)} h{n}" for n, hop in enumerate(self.hops)
+        ]
         joins = "".join(
-            f" JOIN {table} ON h{n}.{quote(_target(hop).column)} = h{n - 1}.{quote(hop.column)}"
+            f" JOIN {table} ON h{n}.{quote(_column(_target(hop)))} = h{n - 1}.{quote(_column(hop))}"
             for n, (hop, table) in enumerate(zip(self.hops, tables, strict=True))
             if n
         )
-        value = self.codec.sql(vendor, f"h{len(self.hops) - 1}.{quote(self.leaf.column)}")
-        key = f"h0.{quote(_target(self.hops[0]).column)}"
+        value = self.codec.sql(vendor, f"h{len(self.hops) - 1}.{quote(_column(self.leaf))}")
+        key = f"h0.{quote(_column(_target(self.hops[0])))}"
         return f"COALESCE((SELECT {value} FROM {tables[0]}{joins} WHERE {key} = {start}), 'null')"
 
 
@@ -194,7 +194,11 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
             "changes are always recorded: leave AtEntry off."
         )
     return FacetPath(
-        lookup, fields[0], tuple(fields[:-1]), fields[-1], _codec(model, lookup, fields[-1])  # type: ignore[arg-type]
+        lookup,
+        fields[0],
+        tuple(field for field in fields[:-1] if isinstance(field, models.ForeignKey)),
+        fields[-1],
+        _codec(model, lookup, fields[-1]),
     )
 
 
@@ -208,6 +212,10 @@ def _codec(model: type[models.Model], lookup: str, leaf: "models.Field[Any, Any]
             "stock; use a column of text, whole numbers, true and false, dates, UUIDs or a foreign key."
         )
     return codec
+
+
+def _column(field: "models.Field[Any, Any]") -> str:
+    return str(field.column)
 
 
 def _target(hop: "models.ForeignKey[Any, Any]") -> "models.Field[Any, Any]":

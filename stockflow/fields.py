@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import django_fsm
 from django.db import models
 
-from stockflow import recording
+from stockflow import ledgers, recording, settling
 from stockflow.domain.errors import UnknownState
 from stockflow.domain.machine import Machine
 from stockflow.errors import InvalidDeclaration
@@ -109,14 +109,14 @@ class StockFieldDescriptor(django_fsm.FSMFieldDescriptor):
     def __set__(self, instance: Any, value: Any) -> None:
         name, known = self.field.name, instance.__dict__
         if name in known:
-            if known[name] == value or recording.is_refreshing(instance):
+            if known[name] == value or ledgers.is_refreshing(instance):
                 known[name] = value
                 return
             raise AttributeError(
                 f"{instance._meta.label}.{name} is {known[name]!r} and cannot be set to {value!r}: "
                 "call a transition, so that the change is recorded."
             )
-        if not instance._state.adding and not recording.is_refreshing(instance):
+        if not instance._state.adding and not ledgers.is_refreshing(instance):
             raise AttributeError(
                 f"{instance._meta.label}.{name} is deferred and cannot be set: call a transition, "
                 "so that the change is recorded."
@@ -187,7 +187,7 @@ class StockField(django_fsm.FSMField):
             return  # a migration's model names these two among its own fields
         for companion in (f"{name}_since", f"{name}_due_at"):
             if companion not in cls.__dict__:
-                cls.add_to_class(companion, _instant_field())  # type: ignore[attr-defined]
+                cls.add_to_class(companion, _instant_field())
 
     def _collect_transitions(self, *args: Any, **kwargs: Any) -> None:
         super()._collect_transitions(*args, **kwargs)
@@ -212,7 +212,7 @@ class StockField(django_fsm.FSMField):
 
     def due(self, instance: "StockflowModel", since: datetime) -> datetime | None:
         """Return when the earliest decay of the instance's state is due, entered at *since*."""
-        return recording.due(instance, self, since)
+        return settling.due(instance, self, since)
 
     def check_state(self, instance: models.Model, state: object) -> None:
         """Refuse a state that the machine does not have.

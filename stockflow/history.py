@@ -58,7 +58,9 @@ class Entry:
 def of_lifecycle(lifecycle: UUID | str, using: str = "default") -> list[Entry]:
     """Return the history of the object of *lifecycle*, oldest first."""
     history, now = StockLog(using).history(lifecycle), conf.now(using)
-    return [_entry(event, spell, now) for event, spell in zip(history, history.spells(), strict=True)]
+    return [
+        _entry(event, spell, now) for event, spell in zip(history, history.spells(), strict=True)
+    ]
 
 
 def _entry(event: StockEvent, spell: Spell | None, now: datetime) -> Entry:
@@ -76,7 +78,7 @@ def _entry(event: StockEvent, spell: Spell | None, now: datetime) -> Entry:
         reason=event.reason,
         data=event.data,
         facets=event.target_facets or event.source_facets,
-        spent=spell and spell.length(max(now, event.occurred_at)),
+        spent=None if spell is None else spell.length(max(now, event.occurred_at)),
         is_open=spell is not None and spell.until is None,
     )
 

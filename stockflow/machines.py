@@ -34,7 +34,9 @@ def _build(model: type[models.Model], name: str) -> Machine:
 def _methods(field: Any, model: type[models.Model]) -> list[Any]:
     # In the order of declaration: of two decays due at once the first declared one wins.
     methods = field.transitions.get(model, {}).values()
-    return sorted(methods, key=lambda method: min(map(_order, method._django_fsm.transitions.values())))
+    return sorted(
+        methods, key=lambda method: min(map(_order, method._django_fsm.transitions.values()))
+    )
 
 
 def _order(declared: Any) -> int:

@@ -6,12 +6,13 @@ from typing import Any, Self
 from django.db import models, router
 from django.db.models.signals import class_prepared, pre_delete
 
-from stockflow import deletion, history, recording, saving
+from stockflow import deletion, history, ledgers, saving
 from stockflow.bulk.outcomes import Outcome
 from stockflow.errors import InvalidDeclaration
 from stockflow.facets import AtEntry
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
+from stockflow.saving.updates import update_row
 from stockflow.subjects import subject_of
 from stockflow.tables import Event, Kind, ScheduledTransition
 from stockflow.transitions import transition
@@ -54,11 +55,17 @@ class StockflowModel(models.Model):
     class Meta:
         abstract = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_stock_ledger" in state:
+            state["_stock_ledger"] = state["_stock_ledger"].copy()
+        return state
+
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> Self:
         instance = super().from_db(*args, **kwargs)
         if columns := subject_of(cls).facet_columns:
-            recording.note_loaded(instance, columns)
+            ledgers.note_loaded(instance, columns)
         return instance
 
     def stock_history(self) -> list["history.Entry"]:
@@ -99,22 +106,31 @@ class StockflowModel(models.Model):
             saving.finish(self)
         return updated
 
-    def _do_update(
+    def _do_update(  # type: ignore[override]  # its arguments differ between Django's versions
         self, base_qs: Any, using: str, pk_val: Any, values: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """Update one table: the row of this lifecycle at this version, and no more than is ours."""
-        write: Any = super()._do_update  # type: ignore[misc]
+        write: Any = super()._do_update
+        returning = args[2:]  # of Django 6, where a column's value is computed by the database
+        is_plain = not (any(returning) or self._meta.select_on_save)
 
-        def update(rows: Any, columns: Any) -> Any:
-            return write(rows, using, pk_val, columns, *args, **kwargs)
+        def update(expected: dict[str, Any], columns: Any) -> Any:
+            cursor = ledgers.ledger_of(self).work.cursor
+            found = update_row(cursor, base_qs, pk_val, expected, columns) if is_plain else None
+            if found is not None:
+                return [()] * found  # as Django 6 has it; Django 5 asks only whether it is true
+            return write(base_qs.filter(**expected), using, pk_val, columns, *args, **kwargs)
 
         return saving.update_table(self, base_qs, values, update)
 
     def refresh_from_db(
-        self, using: str | None = None, fields: Iterable[str] | None = None, **kwargs: Any
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: models.QuerySet[Any] | None = None,
     ) -> None:
         """Load values anew; asked for a state, all that belongs to it, and forget what is pending."""
-        subject, ledger = subject_of(type(self)), recording.ledger_of(self)
+        subject, ledger = subject_of(type(self)), ledgers.ledger_of(self)
         names = None if fields is None else set(fields)
         is_whole = names is None or any(n in self.__dict__ for n in names & {*subject.columns})
         unsaved: dict[str, Any] = {}
@@ -125,21 +141,15 @@ class StockflowModel(models.Model):
             names |= {*subject.columns, *facets}
         refreshing, ledger.refreshing = ledger.refreshing, True
         try:
-            super().refresh_from_db(using, names, **kwargs)
+            super().refresh_from_db(using, names, from_queryset)
         finally:
             ledger.refreshing = refreshing
         if is_whole:
             ledger.pending, ledger.unconfirmed = [], []
         for name, column in subject.facet_columns.items():
             if names is None or name in names or column.name in names:
-                recording.note_loaded(self, {name: column})
+                ledgers.note_loaded(self, [name])
         self.__dict__.update(unsaved)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())
-        if "_stock_ledger" in state:
-            state["_stock_ledger"] = state["_stock_ledger"].copy()
-        return state
 
     def _stock_fields(self) -> tuple[StockField, ...]:
         return subject_of(type(self)).fields
@@ -162,7 +172,9 @@ class StockflowModel(models.Model):
     def _changed_facets(self, since: Mapping[str, Any]) -> dict[str, Any]:
         """Return the facet columns that are in memory and not as they were in *since*."""
         known, columns = self.__dict__, subject_of(type(self)).facet_columns
-        return {n: known[n] for n in columns if n in known and (n not in since or known[n] != since[n])}
+        return {
+            n: known[n] for n in columns if n in known and (n not in since or known[n] != since[n])
+        }
 
     def _refuse_expression(self, name: str) -> None:
         value = self.__dict__[name]

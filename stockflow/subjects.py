@@ -1,6 +1,7 @@
 """What saving needs to know of a model, worked out once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.db import connections, models
@@ -30,6 +31,11 @@ class Subject:
     columns: "dict[str, models.Field[Any, Any]]"
     facet_columns: "dict[str, models.Field[Any, Any]]"
     has_one_field: bool
+
+    @cached_property
+    def owned(self) -> "dict[str, models.Field[Any, Any]]":
+        """The columns that a save writes only where it has a reason to, by attribute."""
+        return {**self.facet_columns, **self.columns}
 
     def facets(self, name: str) -> dict[str, FacetPath]:
         """The declared facets of field *name*, by lookup."""

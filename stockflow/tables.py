@@ -53,9 +53,7 @@ class Event(models.Model):
             )
         ]
         indexes = [
-            models.Index(
-                fields=["model", "field", "occurred_at"], name="stockflow_event_occurred"
-            )
+            models.Index(fields=["model", "field", "occurred_at"], name="stockflow_event_occurred")
         ]
 
     def __str__(self) -> str:

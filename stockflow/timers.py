@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
-
 from stockflow.domain.decay import earliest
 from stockflow.domain.instants import to_micros
+from stockflow.ledgers import Pending
 from stockflow.machines import machine_of
-from stockflow.recording import Pending
 from stockflow.subjects import subject_of
 from stockflow.tables import Kind
 
@@ -27,16 +25,21 @@ _UPSERT = (
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
 
 
-def write(instance: "StockflowModel", using: str, events: Sequence[Pending]) -> None:
+def write(instance: "StockflowModel", cursor: Any, events: Sequence[Pending]) -> None:
     """Start and end the timers of the fields that *events* moved, the last of them at its version."""
-    lifecycle = lifecycle_value(instance, using)
-    _execute(using, *changes(instance, lifecycle, events))
+    started, ended = changes(instance, events)
+    if started:
+        lifecycle = _lifecycle(instance, cursor)
+        rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
+        cursor.execute(_UPSERT.format(rows), [v for row in started for v in (lifecycle, *row)])
+    if ended:
+        end(instance, cursor, ended)
 
 
 def changes(
-    instance: "StockflowModel", lifecycle: Any, events: Sequence[Pending]
-) -> tuple[list[tuple[Any, ...]], Any, list[str]]:
-    """Return the rows of the timers that *events* start, the lifecycle, and the fields whose end."""
+    instance: "StockflowModel", events: Sequence[Pending]
+) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Return the timers that *events* start, without their lifecycle, and the fields whose end."""
     subject = subject_of(type(instance))
     started: list[tuple[Any, ...]] = []
     ended: list[str] = []
@@ -49,16 +52,21 @@ def changes(
         if due_at is not None:
             transition = _earliest(instance, field)
             label = instance._meta.label_lower
-            started.append((lifecycle, label, field.name, version, transition, to_micros(due_at)))
+            started.append((label, field.name, version, transition, to_micros(due_at)))
         elif had_timer:
             ended.append(field.name)
-    return started, lifecycle, ended
+    return started, ended
 
 
-def lifecycle_value(instance: "StockflowModel", using: str) -> Any:
-    """Return the instance's lifecycle as the database keeps it."""
+def end(instance: "StockflowModel", cursor: Any, fields: Sequence[str]) -> None:
+    """End the timers of the *fields*."""
+    names = ", ".join(["%s"] * len(fields))
+    cursor.execute(_DELETE.format(names), [_lifecycle(instance, cursor), *fields])
+
+
+def _lifecycle(instance: "StockflowModel", cursor: Any) -> Any:
     column = subject_of(type(instance)).columns["stock_lifecycle"]
-    return column.get_db_prep_value(instance.stock_lifecycle, connections[using], prepared=False)
+    return column.get_db_prep_value(instance.stock_lifecycle, cursor.db, prepared=False)
 
 
 def _entering(
@@ -80,21 +88,3 @@ def _earliest(instance: "StockflowModel", field: Any) -> str:
         return decays[0].transition
     first = earliest(decays, instance.__dict__[field.since_name], instance)
     return first[0].transition if first else ""
-
-
-def _execute(
-    using: str, started: list[tuple[Any, ...]], lifecycle: Any, ended: list[str]
-) -> None:
-    if not (started or ended):
-        return
-    with connections[using].cursor() as cursor:
-        if started:
-            rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
-            cursor.execute(_UPSERT.format(rows), [value for row in started for value in row])
-        if ended:
-            cursor.execute(_DELETE.format(", ".join(["%s"] * len(ended))), [lifecycle, *ended])
-
-
-def end(using: str, lifecycle: Any, fields: Sequence[str]) -> None:
-    """End the timers of the *fields* of an object that is deleted."""
-    _execute(using, [], lifecycle, list(fields))

@@ -58,7 +58,7 @@ def transition(
         flow: The name under which the history shows it; the method's own by default.
     """
     extras = Extras(after, flow, next(_declared))
-    declared = django_fsm.transition(
+    return django_fsm.transition(
         getattr(field, "name", None) if hasattr(field, "model_labels") else field,  # type: ignore[arg-type]
         source,
         target,
@@ -67,4 +67,3 @@ def transition(
         permission,
         {**(custom or {}), Extras.KEY: extras},
     )
-    return declared

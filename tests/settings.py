@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "tests.example.apps.ExampleCrm",
 ]
 MIDDLEWARE = [
+    "tests.web.csp.strict",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

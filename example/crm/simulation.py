@@ -1,6 +1,6 @@
 """A year of leads that never were, always the same for one seed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ class Simulation:
         return stockflow.context(at=at, actor=lead.owner.name, reason=reason)
 
 
-def simulate(leads: int, seed: int) -> Iterator[None]:
+def simulate(leads: int, seed: int) -> Generator[None, None, None]:
     """Let *leads* come and go, one after the other, and yield after each.
 
     All of it is one transaction: it is there whole, or not at all.

@@ -2,7 +2,7 @@
 
 import csv
 import gzip
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -59,7 +59,7 @@ def missing() -> list[History]:
     return [history for history in read() if history.feature.key not in known]
 
 
-def load(histories: Sequence[History]) -> Iterator[int]:
+def load(histories: Sequence[History]) -> Generator[int, None, None]:
     """Load *histories*, and yield how many events each chunk has; a chunk is one transaction."""
     for first in range(0, len(histories), CHUNK):
         chunk = histories[first : first + CHUNK]

@@ -5,7 +5,7 @@ from typing import Any
 
 from stockflow.bulk.rows import among, array_type
 from stockflow.domain.cells import decode_facets, encode_value
-from stockflow.recording import Pending
+from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
 from stockflow.tables import Kind
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.db import connections, models
 
-from stockflow import recording
 from stockflow.bulk import chunks, writing
 from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.transitions import CHUNK
 from stockflow.contexts import Circumstances
 from stockflow.errors import ConcurrentTransition
-from stockflow.recording import Pending
+from stockflow.ledgers import Pending
+from stockflow.moments import moment
+from stockflow.settling import settle
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import Kind
 
@@ -37,8 +38,8 @@ def _close(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> list[Any]:
     rows = [row for row in rows if row.stock_lifecycle and getattr(row, name) in ours]
     moments = {}
     for one in map(Loaded, rows):
-        at, told = recording.moment(one.row)
-        if recording.settle(one.row, at):
+        at, told = moment(one.row)
+        if settle(one.row, at):
             write(model, [one], using)
             one.row.refresh_from_db(using)
         moments[one.row.stock_lifecycle] = max(at, one.row.stock_changed_at or at), told

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, transaction
 
-from stockflow import recording, saving
 from stockflow.bulk import writing
 from stockflow.bulk.transitions import CHUNK
-from stockflow.recording import ledger_of
+from stockflow.ledgers import Batch, Ledger, ledger_of
+from stockflow.saving.plans import prepare_opening
+from stockflow.saving.work import Work, agree, restore
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def create(model: type[models.Model], objs: Sequence[Any], using: str, insert: C
     except BaseException:
         for obj in objs:
             if ledger_of(obj).work is not None:
-                saving.restore(obj, ledger_of(obj).work)
+                restore(obj, ledger_of(obj).work)
                 ledger_of(obj).work = None
         raise
     _agree(objs, using, is_outermost=is_outermost)
@@ -54,15 +55,15 @@ def _append(model: type[models.Model], objs: Sequence[Any], using: str) -> None:
 
 def _prepare(obj: "StockflowModel", using: str) -> None:
     ledger = ledger_of(obj)
-    ledger.work = saving.Work(using, is_outermost=True)  # all are confirmed together
-    saving.prepare_opening(obj, ledger, ledger.work)
+    ledger.work = Work(using, is_outermost=True)  # all are confirmed together
+    prepare_opening(obj, ledger, ledger.work)
 
 
 def _agree(objs: Sequence["StockflowModel"], using: str, *, is_outermost: bool) -> None:
-    batches: list[tuple[recording.Ledger, recording.Batch]] = []
+    batches: list[tuple[Ledger, Batch]] = []
     for obj in objs:
         ledger = ledger_of(obj)
-        saving.agree(obj)
+        agree(obj)
         ledger.work = None
         batches.append((ledger, ledger.unconfirmed[-1]))
 

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 import django_fsm
 from django.db import connections, models
 
-from stockflow import recording, saving
 from stockflow.bulk import chunks, writing
 from stockflow.bulk.commands import Command, is_observed, moving_columns
 from stockflow.bulk.outcomes import Outcome
 from stockflow.errors import ConcurrentTransition
-from stockflow.recording import ledger_of
+from stockflow.ledgers import ledger_of
+from stockflow.moments import moment
+from stockflow.saving.plans import prepare_following
+from stockflow.saving.work import Work
+from stockflow.settling import settle
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ def call_each(command: Command, rows: Iterable["StockflowModel"], using: str) ->
 def _call(command: Command, row: "StockflowModel") -> str:
     """Call the transition; return what became of it, as the outcome names it."""
     if command.user is not None:
-        recording.settle(row, recording.moment(row)[0])
+        settle(row, moment(row)[0])
         if not command.is_permitted(row, row.__dict__[command.field.name]):
             has_it = command.meta.has_transition(row.__dict__[command.field.name])
             return "denied" if has_it or not command.may_change else "not_allowed"
@@ -148,11 +151,11 @@ def _write_batch(
     return late
 
 
-def _prepare(row: "StockflowModel", using: str) -> saving.Work:
+def _prepare(row: "StockflowModel", using: str) -> Work:
     """Decide what a save would do, and do none of it."""
     ledger = ledger_of(row)
-    work = ledger.work = saving.Work(using)
-    saving.prepare_following(row, ledger, work, None)
+    work = ledger.work = Work(using)
+    prepare_following(row, ledger, work, None)
     ledger.work = None
     if not work.events:
         work.base = row.stock_version
@@ -161,7 +164,7 @@ def _prepare(row: "StockflowModel", using: str) -> saving.Work:
 
 def _update(
     model: type[models.Model],
-    written: list[tuple[Any, saving.Work, Any]],
+    written: list[tuple[Any, Work, Any]],
     names: set[str],
     using: str,
 ) -> None:

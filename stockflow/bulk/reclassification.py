@@ -12,7 +12,9 @@ from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.rows import among
 from stockflow.bulk.transitions import CHUNK, Progress
 from stockflow.errors import InvalidDeclaration
-from stockflow.recording import Call
+from stockflow.ledgers import Call, ledger_of
+from stockflow.moments import moment
+from stockflow.settling import due, settle
 from stockflow.subjects import subject_of
 from stockflow.tables import Kind
 
@@ -81,7 +83,7 @@ def _reclassify(
             _remember_facets(row, drifted[key])
         else:
             _remember_state(row, field, states)
-        if recording.ledger_of(row).pending:
+        if ledger_of(row).pending:
             loaded.append(one)
     return len(loaded) - len(write(model, loaded, using))
 
@@ -113,9 +115,9 @@ def _differing(connection: Any, subject: Any, field: str, keys: Sequence[Any]) -
 
 def _remember_facets(row: "StockflowModel", fields: "set[StockField]") -> None:
     """Settle, then add an event for each of *fields* that no settled decay reads anew."""
-    at, told = recording.moment(row)
-    recording.settle(row, at)
-    settled = {event.field for event in recording.ledger_of(row).pending}
+    at, told = moment(row)
+    settle(row, at)
+    settled = {event.field for event in ledger_of(row).pending}
     for field in subject_of(type(row)).fields:
         if field in fields and field.name not in settled:
             state = row.__dict__[field.name]
@@ -125,14 +127,14 @@ def _remember_facets(row: "StockflowModel", fields: "set[StockField]") -> None:
 
 def _remember_state(row: "StockflowModel", field: "StockField", states: Mapping[str, str]) -> None:
     """Settle, then put the object into the state that stands for its own; its spell goes on."""
-    at, told = recording.moment(row)
-    recording.settle(row, at)
+    at, told = moment(row)
+    settle(row, at)
     known, before = row.__dict__, row.__dict__[field.name]
     after = str.__str__(states.get(before, before))
     if after == before:
         return
     had_timer = known[field.due_name] is not None
     known[field.name] = after
-    known[field.due_name] = recording.due(row, field, known[field.since_name] or at)
+    known[field.due_name] = due(row, field, known[field.since_name] or at)
     call = Call(None, at, told)
     recording.remember(row, field, Kind.RECLASSIFIED, call, before, after, had_timer=had_timer)

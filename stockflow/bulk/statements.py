@@ -160,7 +160,7 @@ class Statements:
         command, told = self.command, self.told
         join, join_values = last_join(self._connection, command.subject, command.field.name)
         clock, clock_values = clock_of(self._connection)
-        payload, body = payload_of(self._connection, told)
+        payload, payload_values = payload_of(self._connection, told)
         sql = (
             "INSERT INTO stockflow_event (application, originator, version, topic, model, field, "
             "kind, transition, source, target, source_facets, target_facets, occurred_at, "
@@ -177,7 +177,14 @@ class Statements:
             command.field.name,
         ]
         values += [Kind.MOVED.value, command.name, target, to_micros(self.at), *clock_values]
-        return sql, (*values, told.actor, told.reason, told.correlation, body, *join_values)
+        return sql, (
+            *values,
+            told.actor,
+            told.reason,
+            told.correlation,
+            *payload_values,
+            *join_values,
+        )
 
     def _rows(self, target: str, due_at: datetime | None) -> Fragment:
         field = self.command.field

@@ -13,7 +13,7 @@ from stockflow.bulk.chunks import Last
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.append import clock_of, payload_of
-from stockflow.recording import Pending
+from stockflow.ledgers import Pending
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import STOCKFLOW
 
@@ -103,7 +103,7 @@ def _event_rows(connection: Any, one: Appended, texts: FacetTexts) -> Iterator[r
             told.actor,
             told.reason,
             told.correlation,
-            payload_of(connection, told, one.key)[1],
+            next(iter(payload_of(connection, told, one.key)[1]), None),
         )
 
 
@@ -136,8 +136,9 @@ def write_timers(using: str, written: Iterable[tuple["StockflowModel", Sequence[
     started: list[rows.Row] = []
     ended: dict[str, list[Any]] = {}
     for row, events in written:
-        begun, lifecycle, fields = timers.changes(row, timers.lifecycle_value(row, using), events)
-        started += begun
+        lifecycle = lifecycle_value(type(row), using, row.stock_lifecycle)
+        begun, fields = timers.changes(row, events)
+        started += [(lifecycle, *timer) for timer in begun]
         for field in fields:
             ended.setdefault(field, []).append(lifecycle)
     start_timers(using, started)

@@ -5,14 +5,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+from django.db import connections
 
 from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_facets, encode_value
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.facets import Fragment
-from stockflow.recording import Pending
+from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
 from stockflow.tables import STOCKFLOW, Kind
 
@@ -39,24 +42,23 @@ class Key:
 
 
 def append_opening(
-    connection: Any, subject: Subject, originator: str, events: Sequence[Pending]
+    cursor: Any, subject: Subject, originator: str, events: Sequence[Pending]
 ) -> None:
     """Append the first events of an object whose row does not exist yet."""
-    arms = _arms(connection, subject, originator, 0, events, following=False)
+    arms = _arms(cursor.db, subject, originator, 0, events, following=False)
     sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [value for _, values in arms for value in values])
+    cursor.execute(sql, [value for _, values in arms for value in values])
 
 
 def append_following(
-    connection: Any, subject: Subject, originator: str, key: Key, events: Sequence[Pending]
+    cursor: Any, subject: Subject, originator: str, key: Key, events: Sequence[Pending]
 ) -> bool:
     """Append events to a row that is locked and checked by the same statement.
 
     Returns:
         False, and nothing is written, if the row is not as *key* says.
     """
-    arms = _arms(connection, subject, originator, key.version, events, following=key.is_adopted)
+    arms = _arms(cursor.db, subject, originator, key.version, events, following=key.is_adopted)
     last, last_values = "", []
     if key.is_adopted:
         last = (
@@ -64,46 +66,50 @@ def append_following(
             " AND l.originator = %s AND l.version = %s)"
         )
         last_values = [originator, key.version]
-    row, values = _locked_row(connection, subject, key)
+    row, values = _locked_row(cursor.db, subject, key)
     for _, arm_values in arms:
         values += [*arm_values, *last_values]
     # WITH after INSERT: before it, Python's sqlite3 would not count the rows.
     sql = f"{_INSERT}WITH s AS ({row}) " + " UNION ALL ".join(
         f"SELECT {arm} FROM s{last}" for arm, _ in arms
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return bool(cursor.rowcount == len(events))
+    cursor.execute(sql, values)
+    return bool(cursor.rowcount == len(events))
 
 
 def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[Any]]:
-    """Return the query of the subject's row; empty if it is not as *key* says.
+    """Return the query of the subject's row; empty if it is not as *key* says."""
+    table, columns = subject.table, subject.columns
+    states = tuple(name for name in key.states if columns[name].model is table)
+    values = [_value(connection, table._meta.pk, key.pk)]
+    if key.is_adopted:
+        values.append(_value(connection, columns["stock_lifecycle"], key.lifecycle))
+    values.append(key.version)
+    if key.changed_at is not None:
+        values.append(_value(connection, columns["stock_changed_at"], key.changed_at))
+    values += [key.states[name] for name in states]
+    is_dated = key.changed_at is not None
+    return _row_text(connection.alias, table, key.is_adopted, is_dated, states), values
+
+
+@lru_cache(maxsize=1024)
+def _row_text(
+    using: str, table: Any, is_adopted: bool, is_dated: bool, states: tuple[str, ...]
+) -> str:
+    """Return the text of :func:`_locked_row`'s query.
 
     The lock comes before the events: a writer that inserted first and locked at its UPDATE
     would deadlock with one that came between.
     """
-    quote, table = connection.ops.quote_name, subject.table._meta
-    lifecycle = subject.columns["stock_lifecycle"]
-    tests, values = [f"r.{quote(table.pk.column)} = %s"], [_value(connection, table.pk, key.pk)]
-    if key.is_adopted:
-        tests.append("r.stock_lifecycle = %s")
-        values.append(_value(connection, lifecycle, key.lifecycle))
-    else:
-        tests.append("r.stock_lifecycle IS NULL")
+    connection, meta = connections[using], table._meta
+    quote = connection.ops.quote_name
+    tests = [f"r.{quote(meta.pk.column)} = %s"]
+    tests.append(f"r.stock_lifecycle {'= %s' if is_adopted else 'IS NULL'}")
     tests.append("r.stock_version = %s")
-    values.append(key.version)
-    if key.changed_at is not None:
-        changed_at = subject.columns["stock_changed_at"]
-        tests.append("r.stock_changed_at = %s")
-        values.append(_value(connection, changed_at, key.changed_at))
-    for name, state in key.states.items():
-        column = subject.columns[name]
-        if column.model is subject.table:
-            tests.append(f"r.{quote(column.column)} = %s")
-            values.append(state)
+    tests += ["r.stock_changed_at = %s"] * is_dated
+    tests += [f"r.{quote(meta.get_field(name).column)} = %s" for name in states]
     lock = " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
-    where = " AND ".join(tests)
-    return f"SELECT 1 FROM {quote(table.db_table)} r WHERE {where}{lock}", values
+    return f"SELECT 1 FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
 
 
 def _arms(
@@ -125,7 +131,9 @@ def _arms(
         if event.target is not None:
             target = _facets(connection, subject, event, source)
         cells[event.field] = target
-        arms.append(_arm(connection, subject, originator, version, event, source, target, following))
+        arms.append(
+            _arm(connection, subject, originator, version, event, source, target, following)
+        )
     return arms
 
 
@@ -139,21 +147,21 @@ def _arm(
     target: Fragment,
     following: bool,
 ) -> Fragment:
-    clock, clock_values = clock_of(connection)
-    payload, body = payload_of(connection, event.circumstances)
-    model = "COALESCE(l.model, %s)" if following else "%s"
-    sql = (
-        f"'{STOCKFLOW}', %s, %s, %s, {model}, %s, %s, %s, %s, %s, {source[0]}, {target[0]}, "
-        f"%s, {clock}, %s, %s, %s, {payload}"
-    )
     told = event.circumstances
+    clock, clock_values = clock_of(connection)
+    payload, payload_values = payload_of(connection, told)
+    said, said_values = _said(told)
+    label = f"'{subject.model._meta.label_lower}'"
+    model = f"COALESCE(l.model, {label})" if following else label
+    # What the declarations fix stands in the text: each parameter costs more than its writing.
+    sql = (
+        f"'{STOCKFLOW}', %s, %s, '{TOPICS[event.kind]}', {model}, '{event.field}', "
+        f"'{event.kind.value}', %s, %s, %s, {source[0]}, {target[0]}, "
+        f"%s, {clock}, {said}, {payload}"
+    )
     return sql, (
         originator,
         version,
-        TOPICS[event.kind],
-        subject.model._meta.label_lower,
-        event.field,
-        event.kind.value,
         event.transition,
         event.source,
         event.target,
@@ -161,11 +169,15 @@ def _arm(
         *target[1],
         to_micros(event.occurred_at),
         *clock_values,
-        told.actor,
-        told.reason,
-        told.correlation,
-        body,
+        *said_values,
+        *payload_values,
     )
+
+
+def _said(told: Circumstances) -> Fragment:
+    """Return who and why, which most often is nothing."""
+    values = told.actor, told.reason, told.correlation
+    return ("%s, %s, %s", values) if any(values) else ("'', '', ''", ())
 
 
 def clock_of(connection: Any) -> Fragment:
@@ -175,27 +187,27 @@ def clock_of(connection: Any) -> Fragment:
     return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
 
 
-def payload_of(
-    connection: Any, told: Circumstances, key: str | None = None
-) -> tuple[str, bytes | None]:
-    """Return the placeholder and the bytes of what an event keeps beside its columns."""
+def payload_of(connection: Any, told: Circumstances, key: str | None = None) -> Fragment:
+    """Return what an event keeps beside its columns, as an expression of bytes."""
     parts = [f'"data":{told.data}'] if told.data else []
     if key is not None:
         parts.append(f'"key":{json.dumps(key, ensure_ascii=False)}')
-    placeholder = "%s::bytea" if connection.vendor == "postgresql" else "%s"
-    return placeholder, (f"{{{','.join(parts)}}}".encode() if parts else None)
+    cast = "::bytea" if connection.vendor == "postgresql" else ""
+    if not parts:
+        return f"NULL{cast}", ()
+    return f"%s{cast}", (f"{{{','.join(parts)}}}".encode(),)
 
 
 def _last_facets(subject: Subject, originator: str, field: str) -> Fragment:
     """Return the facets that the log has, which may lag behind what a relation shows now."""
     if subject.has_one_field:
         return "l.target_facets", ()
-    return (
+    last = (
         "(SELECT x.target_facets FROM stockflow_event x WHERE "
         f"x.application = '{STOCKFLOW}' AND x.originator = %s AND x.field = %s "
-        "ORDER BY x.version DESC LIMIT 1)",
-        (originator, field),
+        "ORDER BY x.version DESC LIMIT 1)"
     )
+    return last, (originator, field)
 
 
 def _facets(connection: Any, subject: Subject, event: Pending, source: Fragment) -> Fragment:
@@ -204,6 +216,8 @@ def _facets(connection: Any, subject: Subject, event: Pending, source: Fragment)
     Those that are fixed at entry are taken from *source* where the state is not entered.
     """
     paths = subject.facets(event.field)
+    if not paths:
+        return "'{}'", ()
     kept = {n for n, path in paths.items() if path.is_fixed and event.kind is Kind.RECLASSIFIED}
     known = {
         lookup: path.to_json(event.facets[path.attname])

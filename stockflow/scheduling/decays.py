@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ import django_fsm
 from django.apps import apps
 from django.db import InterfaceError, OperationalError, transaction
 
-from stockflow import conf, recording
+from stockflow import conf, settling
 from stockflow.domain.errors import StockflowError
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.subjects import locked_rows
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """A decay that failed this often is parked for a person to look at."""
+
+TURNS_AT_ONE_INSTANT = 100
+"""More decays of one object at one instant than this are taken for a loop."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Chunk:
 
 def count_due(until: datetime, *, using: str = "default") -> int:
     """Return how many timers are due at *until*, parked ones aside."""
-    return _due(until, using).count()
+    number: int = _due(until, using).count()
+    return number
 
 
 def fire_due(
@@ -112,17 +117,20 @@ def _fire(
         objects = _locked_objects(timers, using, chunk)
         queue = [(t.due_at, t.id, t) for t in timers]
         heapq.heapify(queue)
+        turns = Counter[tuple[UUID, int]]()
         while queue:
             _, _, timer = heapq.heappop(queue)
+            turns[timer.lifecycle, timer.due_at] += 1
+            if turns[timer.lifecycle, timer.due_at] > TURNS_AT_ONE_INSTANT:
+                _park_loop(timer, using, chunk)
+                continue
             following = _attempt(timer, objects, limit, using, chunk, careful=careful)
             if following is not None:
                 heapq.heappush(queue, (following.due_at, following.id, following))
     return chunk
 
 
-def _locked_objects(
-    timers: list[ScheduledTransition], using: str, chunk: Chunk
-) -> dict[UUID, Any]:
+def _locked_objects(timers: list[ScheduledTransition], using: str, chunk: Chunk) -> dict[UUID, Any]:
     """Lock the objects first, always in the order of their keys, and read them as they are now."""
     labels: dict[UUID, type[Any]] = {}
     for timer in timers:
@@ -137,7 +145,9 @@ def _locked_objects(
     for model in sorted(set(labels.values()), key=lambda model: model._meta.label):
         rows = locked_rows(model, using).order_by("pk")
         chosen = [lifecycle for lifecycle, its in labels.items() if its is model]
-        objects.update({row.stock_lifecycle: row for row in rows.filter(stock_lifecycle__in=chosen)})
+        objects.update(
+            {row.stock_lifecycle: row for row in rows.filter(stock_lifecycle__in=chosen)}
+        )
     return objects
 
 
@@ -175,8 +185,9 @@ def _step(
 ) -> ScheduledTransition | None:
     stored = None if row is None else row.__dict__.get(f"{timer.field}_due_at")
     if stored is None or to_micros(stored) != timer.due_at:
-        return _refresh(timer, row, stored, using, chunk)
-    overdue = recording.first_overdue(row, stored, inclusive=True)
+        _forget(timer, row, stored, using, chunk)
+        return None
+    overdue = settling.first_overdue(row, stored, inclusive=True)
     if overdue is None:
         state = row.__dict__[timer.field]
         raise StockflowError(
@@ -184,7 +195,7 @@ def _step(
             "put it back, or call a transition on the object."
         )
     due_at, field_, decay = overdue
-    recording.decay_at(row, decay.transition, due_at)
+    settling.decay_at(row, decay.transition, due_at)
     row.save(using=using)
     chunk.fired += 1
     if field_.name != timer.field:  # another field's decay came first: this one is still due
@@ -198,13 +209,24 @@ def _step(
     )
 
 
-def _refresh(
+def _forget(
     timer: ScheduledTransition, row: Any, stored: datetime | None, using: str, chunk: Chunk
 ) -> None:
     """The timer is not what its object says: another worker was first, or the object is gone."""
     chunk.settled += 1
+    unchanged = ScheduledTransition.objects.using(using).filter(id=timer.id, due_at=timer.due_at)
     if row is None or stored is None:
-        ScheduledTransition.objects.using(using).filter(id=timer.id, due_at=timer.due_at).delete()
+        unchanged.delete()
+    else:  # else it would be found due for ever
+        unchanged.update(due_at=to_micros(stored))
+
+
+def _park_loop(timer: ScheduledTransition, using: str, chunk: Chunk) -> None:
+    timer.attempts = ATTEMPTS - 1  # trying again would only write more of the same
+    error = StockflowError(
+        f"{TURNS_AT_ONE_INSTANT} decays at one instant: does a chain of decays loop without delay?"
+    )
+    _fail(timer, error, using, chunk)
 
 
 def _fail(timer: ScheduledTransition, error: Exception, using: str, chunk: Chunk) -> None:

@@ -29,9 +29,9 @@ def _run(name: str, *, small: bool, tiny: bool) -> int:
     os.environ["BENCHMARK_DATABASE"] = name
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
     django.setup()
-    from django.db import connection  # noqa: PLC0415  needs the settings
+    from django.db import connection  # it needs the settings
 
-    from tests.benchmarks import report, rounds  # noqa: PLC0415  as above
+    from tests.benchmarks import report, rounds
 
     size = rounds.TINY if tiny else rounds.SMALL if small else rounds.FULL
     try:
@@ -40,7 +40,7 @@ def _run(name: str, *, small: bool, tiny: bool) -> int:
     finally:
         connection.creation.destroy_test_db("", verbosity=0)
     noise = report.NOISE if small else 0.0
-    failures = []
+    failures: list[str] = []
     for mode, medians in modes.items():
         where = f"{name}, {mode}"
         print("", *report.table(where, medians), sep="\n")

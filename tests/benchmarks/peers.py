@@ -20,15 +20,7 @@ from tests.benchmarks.models import (
     StockTicket,
     TimedTicket,
 )
-
-FLOOR = "plain INSERT + UPDATE"
-BARE = "django-fsm-2, bare"
-OURS = "stockflow"
-FACETS = "stockflow, 3 facets"
-STARTS = "stockflow, timer starts"
-ENDS = "stockflow, timer ends"
-LOGGED = "django-fsm-log"
-HISTORIC = "django-simple-history"
+from tests.benchmarks.report import BARE, ENDS, FACETS, FLOOR, HISTORIC, LOGGED, OURS, STARTS
 
 
 def _log_one_model_only() -> None:
@@ -38,7 +30,9 @@ def _log_one_model_only() -> None:
         (post_transition, SimpleBackend.post_transition_callback),
     ):
         if not signal.disconnect(hear):
-            raise LookupError(f"{hear.__qualname__} of django-fsm-log hears nothing: did it change?")
+            raise LookupError(
+                f"{hear.__qualname__} of django-fsm-log hears nothing: did it change?"
+            )
         signal.connect(hear, sender=LoggedTicket)
 
 
@@ -71,7 +65,7 @@ class Peer:
 
     def make(self, count: int) -> None:
         """Create *count* open tickets."""
-        owners = [Owner.objects.get_or_create(team=f"team {n}")[0] for n in range(3)]
+        owners = [Owner._default_manager.get_or_create(team=f"team {n}")[0] for n in range(3)]
         for n in range(count):
             self.model._default_manager.create(
                 title=f"Ticket {n}",

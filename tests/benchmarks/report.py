@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from tests.benchmarks.peers import BARE, ENDS, FACETS, LOGGED, OURS, STARTS
+FLOOR = "plain INSERT + UPDATE"
+BARE = "django-fsm-2, bare"
+OURS = "stockflow"
+FACETS = "stockflow, 3 facets"
+STARTS = "stockflow, timer starts"
+ENDS = "stockflow, timer ends"
+LOGGED = "django-fsm-log"
+HISTORIC = "django-simple-history"
 
 MOST = 2.0
 """Ours may cost this many bare saves."""

@@ -13,9 +13,6 @@ from tqdm import tqdm
 
 from tests.benchmarks.peers import PEERS, Peer
 
-ALONE = "each in its own transaction"
-BLOCK = "in one block"
-
 Samples = dict[str, list[float]]
 """Microseconds for one transition and its save, by line of the table."""
 
@@ -27,31 +24,35 @@ class Size:
     Attributes:
         rounds: Rounds that count; one more goes before, to warm up.
         alone: Transitions of each peer and direction in a round, each in its own transaction.
-        block: Transitions in one transaction.
-        blocks: Rounds of such blocks.
+        blocks: Rounds of blocks.
+        block: Transitions in such a block, which is one transaction.
     """
 
     rounds: int
     alone: int
-    block: int
     blocks: int
+    block: int
 
 
-FULL = Size(rounds=40, alone=50, block=1000, blocks=15)
-SMALL = Size(rounds=12, alone=25, block=1000, blocks=3)
-TINY = Size(rounds=1, alone=2, block=3, blocks=1)
+FULL = Size(rounds=40, alone=50, blocks=9, block=1000)
+SMALL = Size(rounds=12, alone=25, blocks=8, block=200)
+TINY = Size(rounds=1, alone=2, blocks=1, block=3)
 
 
 def measure(size: Size) -> dict[str, dict[str, float]]:
     """Return the medians in microseconds, by mode and line of the table."""
-    for peer in PEERS:
-        peer.make(max(size.alone, size.block))
+    with transaction.atomic():
+        for peer in PEERS:
+            peer.make(max(size.alone, size.block))
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
+    gc.collect()
+    gc.freeze()  # what was loaded before is not looked through again in the middle of a round
+    block = f"in a block of {size.block:,}"
     return {
-        ALONE: _medians(_alone, size.alone, size.rounds, ALONE),
-        BLOCK: _medians(_block, size.block, size.blocks, BLOCK),
+        "each in its own transaction": _medians(_alone, size.alone, size.rounds, "alone"),
+        block: _medians(_block, size.block, size.blocks, block),
     }
 
 

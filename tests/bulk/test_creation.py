@@ -1,6 +1,5 @@
 """bulk_create(): rows with their opening events and timers, or nothing."""
 
-
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import IntegrityError, NotSupportedError, connection, transaction
@@ -102,7 +101,10 @@ def test_a_block_that_is_rolled_back_is_written_again_by_save() -> None:
 
 def test_abulk_create() -> None:
     """The same, awaited."""
-    create = async_to_sync(Lead.objects.abulk_create)
 
-    for lead in create([Lead(), Lead()]):
+    async def create() -> list[Lead]:
+        created: list[Lead] = await Lead.objects.abulk_create([Lead(), Lead()])
+        return created
+
+    for lead in async_to_sync(create)():
         assert_whole(lead)

@@ -51,7 +51,7 @@ class Lead(StockflowModel):
         conditions=[is_paid],
     )
     def win(self, amount: int) -> str:
-        self.amount = amount  # type: ignore[assignment]
+        self.amount = amount
         return "won"
 
     @transition(temperature, source="*", target="lost")
@@ -156,6 +156,9 @@ class Order(StockflowModel):
 
     @transition(delivery, source="waiting", target="late", after=_deadline)
     def delay(self) -> None: ...
+
+    @transition(delivery, source="waiting", target="waiting")
+    def wait_again(self) -> None: ...
 
     @transition(delivery, source=["waiting", "late"], target="sent")
     def send(self) -> None: ...

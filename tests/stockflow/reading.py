@@ -1,7 +1,9 @@
 """What the tests read back: rows, events and timers, past the instance in memory."""
 
 import json
+from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 from stockflow.domain.instants import to_micros
 from stockflow.models import Event, ScheduledTransition, StockflowModel
@@ -11,6 +13,12 @@ from stockflow.subjects import subject_of
 def events_of(lifecycle: object) -> list[Event]:
     """Return the events of one lifecycle, oldest first."""
     return list(Event.objects.filter(originator=str(lifecycle)).order_by("version"))
+
+
+def lifecycle_of(instance: StockflowModel) -> UUID:
+    """Return the lifecycle of an object that has one."""
+    assert instance.stock_lifecycle is not None
+    return instance.stock_lifecycle
 
 
 def trail(instance: StockflowModel, field: str | None = None) -> list[str]:
@@ -42,7 +50,7 @@ def memory_of(instance: StockflowModel) -> dict[str, Any]:
 
 def timers_of(instance: StockflowModel) -> dict[str, ScheduledTransition]:
     """Return the object's timers by field."""
-    timers = ScheduledTransition.objects.filter(lifecycle=instance.stock_lifecycle)
+    timers = ScheduledTransition.objects.filter(lifecycle=lifecycle_of(instance))
     return {timer.field: timer for timer in timers}
 
 
@@ -82,7 +90,7 @@ def assert_whole(instance: StockflowModel) -> None:
 def assert_linked(log: list[Event]) -> None:
     """Each event of a field leaves the cell that the one before entered."""
     assert (log[0].source, log[0].source_facets) == (None, None)
-    for before, after in zip(log, log[1:], strict=False):
+    for before, after in pairwise(log):
         assert (before.target, before.target_facets) == (after.source, after.source_facets)
 
 

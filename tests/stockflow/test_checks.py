@@ -37,7 +37,9 @@ def _ids(messages: list[Any]) -> list[str]:
 def test_the_models_of_the_tests_pass() -> None:
     """What the suite uses is declared as it should be."""
     assert checks.check_models(None) == []
-    assert not [m for m in django_checks.run_checks(databases=["default"]) if "stockflow" in m.id]
+    assert not [
+        m for m in django_checks.run_checks(databases=["default"]) if "stockflow" in (m.id or "")
+    ]
 
 
 def test_a_stock_field_on_a_plain_model(checked: Any) -> None:
@@ -84,7 +86,7 @@ def test_a_facet_that_does_not_resolve(checked: Any) -> None:
 
     (message,) = checked(declare)
     assert _ids([message]) == ["stockflow.E004"]
-    assert "has no field 'chanel'" in message.msg and "channel" in message.msg
+    assert "has no field 'chanel' (it has: " in message.msg
 
 
 def test_a_source_that_nothing_leads_to(checked: Any) -> None:
@@ -184,7 +186,9 @@ def test_both_state_machine_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param({}, ["stockflow.W011", "stockflow.W012"], id="bare"),
         pytest.param({"transaction_mode": "immediate"}, ["stockflow.W012"], id="immediate"),
         pytest.param(
-            {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}, [], id="both"
+            {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"},
+            [],
+            id="both",
         ),
     ],
 )

@@ -45,7 +45,9 @@ def test_until_is_inclusive(time: Clock) -> None:
 @pytest.mark.parametrize(
     ("until", "message"),
     [
-        pytest.param("2026-03-03T00:00:01Z", "lies in the future: it is 2026-03-03T00:00:00Z", id="future"),
+        pytest.param(
+            "2026-03-03T00:00:01Z", "lies in the future: it is 2026-03-03T00:00:00Z", id="future"
+        ),
         pytest.param("2026-03-01T00:00:00", "must be timezone-aware.*For example", id="naive"),
         pytest.param("tomorrow", "is no instant: 'tomorrow'. For example", id="word"),
     ],
@@ -84,8 +86,18 @@ def test_audit_tells_an_object_s_story(time: Clock, rep: Rep) -> None:
 
     assert str(lead.stock_lifecycle) in title
     assert headers.split()[:2] == ["when", "(UTC)"]
-    assert "(outside)" in first and "1 d 00:00:00" in first
-    for word in ("2026-03-04 00:00:00", "hot", "lost", "lose", "so far", "ada", "lost it", '{"n": 1}'):
+    assert "(outside)" in first
+    assert "1 d 00:00:00" in first
+    for word in (
+        "2026-03-04 00:00:00",
+        "hot",
+        "lost",
+        "lose",
+        "so far",
+        "ada",
+        "lost it",
+        '{"n": 1}',
+    ):
         assert word in second
 
 
@@ -103,7 +115,9 @@ def test_audit_of_a_deleted_object(time: Clock) -> None:
     [
         pytest.param([], "Name an object", id="nothing"),
         pytest.param(["crm.Lead"], "Name an object", id="no-key"),
-        pytest.param(["crm.Leed", "1"], "has no stock history. Models that have: .*crm.Lead", id="typo"),
+        pytest.param(
+            ["crm.Leed", "1"], "has no stock history. Models that have: .*crm.Lead", id="typo"
+        ),
         pytest.param(["crm.Rep", "1"], "'crm.Rep' has no stock history", id="plain-model"),
         pytest.param(["crm.Lead", "x"], "'x' is no key of crm.Lead", id="no-number"),
         pytest.param(["crm.Lead", "99"], "There is no crm.Lead '99'.*--lifecycle", id="missing"),

@@ -89,7 +89,13 @@ def test_it_decorates_a_generator_function() -> None:
 
     steps: Any = told()
     with context(actor="bo"):
-        seen = [next(steps), current().actor, steps.send(1), current().actor, steps.throw(ValueError)]
+        seen = [
+            next(steps),
+            current().actor,
+            steps.send(1),
+            current().actor,
+            steps.throw(ValueError),
+        ]
 
     assert seen == ["ada", "bo", "ada 1", "bo", "ada caught"]
     assert current().actor == ""
@@ -179,7 +185,7 @@ def test_two_tasks_do_not_see_each_other() -> None:
             return current().actor
 
     async def main() -> list[str]:
-        return await asyncio.gather(task("ada"), task("bo"))
+        return list(await asyncio.gather(task("ada"), task("bo")))
 
     assert asyncio.run(main()) == ["ada", "bo"]
 
@@ -242,7 +248,7 @@ def test_what_cannot_be_kept_is_refused(options: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        pytest.param(datetime(2026, 1, 1), "must be timezone-aware", id="naive"),  # noqa: DTZ001
+        pytest.param(datetime(2026, 1, 1), "must be timezone-aware", id="naive"),
         pytest.param(date(2026, 1, 1), "a date is not an instant", id="date"),
         pytest.param("2026-01-01", "must be a timezone-aware datetime", id="text"),
     ],
@@ -279,7 +285,7 @@ def test_at_in_the_future_is_refused(what: str, time: Clock) -> None:
     lead.channel = "phone"
     acts = {
         "create": Lead.objects.create,
-        "move": lambda: lead.cool(),
+        "move": lead.cool,
         "reclassify": lead.save,
         "delete": lead.delete,
     }
@@ -300,7 +306,7 @@ def test_at_before_the_last_event_is_refused(what: str, time: Clock) -> None:
     """An object's past is recorded in order."""
     lead = Lead.objects.create()
     lead.channel = "phone"
-    acts = {"move": lambda: lead.cool(), "reclassify": lead.save, "delete": lead.delete}
+    acts = {"move": lead.cool, "reclassify": lead.save, "delete": lead.delete}
     with (
         pytest.raises(LateEntry, match=r"too early for crm.Lead .*its last event is of 2026-03-03"),
         context(at=time.at - timedelta(microseconds=1)),

@@ -9,7 +9,7 @@ from django.db import connection
 from stockflow import context
 from stockflow.domain.errors import InvalidDelay, LateEntry, StockflowError
 from stockflow.models import ScheduledTransition
-from stockflow.recording import SCHEDULE
+from stockflow.moments import SCHEDULE
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, Chain, Lead, Loop, Order
@@ -273,8 +273,8 @@ def test_a_deadline_already_past_is_due_at_once(time: Clock) -> None:
 
 def test_a_delay_that_is_no_delay_is_refused(time: Clock) -> None:
     """Nothing is written, and the text says what to give."""
-    with pytest.raises(InvalidDelay, match="The delay of 'delay' from 'waiting' gave .*timedelta"):
-        Order.objects.create(deadline=datetime(2026, 5, 1))  # noqa: DTZ001
+    with pytest.raises(InvalidDelay, match=r"The delay of 'delay' from 'waiting' gave .*timedelta"):
+        Order.objects.create(deadline=datetime(2026, 5, 1))
 
     assert not Order.objects.exists()
 
@@ -385,9 +385,8 @@ def test_due_order_over_objects_and_chunks(size: int, time: Clock) -> None:
             Lead.objects.create()
     time.advance(60 * DAY)
     fire(chunk_size=size)
-    instants = list(
-        Event.objects.filter(actor=SCHEDULE).order_by("id").values_list("occurred_at", flat=True)
-    )
+    events = Event.objects.filter(actor=SCHEDULE).order_by("id")
+    instants = [event.occurred_at or 0 for event in events]
 
     assert len(instants) == 10
     assert instants == sorted(instants)
@@ -469,6 +468,19 @@ def test_a_loop_without_delay_is_refused(time: Clock) -> None:
         loop.stop()
 
 
+def test_a_loop_without_delay_does_not_hang_the_schedule(time: Clock) -> None:
+    """It is parked with its error, and the others fire."""
+    loop, lead = Loop.objects.create(), Lead.objects.create()
+    time.advance(8 * DAY)
+    fire()
+    timer = timers_of(loop)["state"]
+
+    assert "loop without delay" in timer.error
+    assert timer.parked_at == micros(time.at)
+    assert trail(lead)[1:] == ["moved hot>warm"]
+    assert fire() == 0
+
+
 def test_an_unsaved_object_settles_nothing(time: Clock) -> None:
     """Its time begins with its first event."""
     lead = Lead()
@@ -488,3 +500,42 @@ def test_a_stray_timer_is_cleared(time: Clock) -> None:
 
     assert fire() == 0
     assert not ScheduledTransition.objects.filter(lifecycle=lead.stock_lifecycle).exists()
+
+
+def test_a_timer_that_is_not_what_its_row_says_is_mended(time: Clock) -> None:
+    """A row changed by SQL does not keep the schedule busy for ever."""
+    lead = Lead.objects.create()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE crm_lead SET temperature_due_at = %s", [time.at + 30 * DAY])
+    time.advance(10 * DAY)
+    early = fire()
+    time.advance(30 * DAY)
+
+    assert (early, fire()) == (0, 1)
+    assert trail(lead)[1:] == ["moved hot>warm"]
+
+
+def test_a_timer_of_a_model_that_is_gone_is_told(time: Clock) -> None:
+    """The others fire."""
+    gone, lead = Lead.objects.create(), Lead.objects.create()
+    ScheduledTransition.objects.filter(lifecycle=gone.stock_lifecycle).update(model="crm.gone")
+    time.advance(8 * DAY)
+
+    assert fire() == 1
+    assert "gone" in timers_of(gone)["temperature"].error
+    lead.refresh_from_db()
+    assert_whole(lead)
+
+
+def test_a_state_that_no_decay_leaves_any_more(
+    time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decay taken out of the code is an error that says what to do."""
+    from stockflow import settling
+
+    lead = Lead.objects.create()
+    monkeypatch.setattr(settling, "_due_decay", lambda *_: None)
+    time.advance(8 * DAY)
+
+    assert fire() == 0
+    assert "no decay leaves 'hot' any more" in timers_of(lead)["temperature"].error

@@ -120,7 +120,10 @@ def test_what_was_pending_is_gone() -> None:
     lead.cool()
     lead.delete()
 
-    assert [(e.kind, e.source) for e in events_of(lifecycle)] == [("entered", None), ("left", "hot")]
+    assert [(e.kind, e.source) for e in events_of(lifecycle)] == [
+        ("entered", None),
+        ("left", "hot"),
+    ]
 
 
 def test_a_stale_instance_deletes_what_is_there() -> None:

@@ -296,7 +296,8 @@ def test_acreate() -> None:
     from asgiref.sync import async_to_sync
 
     async def create() -> Lead:
-        return await Lead.objects.acreate(channel="web")
+        lead: Lead = await Lead.objects.acreate(channel="web")
+        return lead
 
     lead = async_to_sync(create)()
 

@@ -321,11 +321,11 @@ def test_an_error_in_post_save(real: bool) -> None:
     try:
         lead = Lead.objects.create()
         lead.cool()
-        lead.is_failing = True  # type: ignore[attr-defined]
+        lead.is_failing = True
         with pytest.raises(ValueError, match="no"), transaction.atomic():
             lead.save()
         before = trail(lead)
-        lead.is_failing = False  # type: ignore[attr-defined]
+        lead.is_failing = False
         lead.save()
     finally:
         post_save.disconnect(fail, sender=Lead)
@@ -339,11 +339,11 @@ def test_an_error_in_python_between_event_and_row(real: bool) -> None:
     """A value that no column takes fails the save whole."""
     lead = Lead.objects.create()
     lead.cool()
-    lead.amount = object()  # type: ignore[assignment]
+    lead.amount = object()
     with pytest.raises(ValidationError), transaction.atomic():
         lead.save()
     assert trail(lead) == ["entered >hot"]
-    lead.amount = 1  # type: ignore[assignment]
+    lead.amount = 1
     lead.save()
 
     assert_whole(lead)

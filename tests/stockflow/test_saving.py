@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, IntegrityError, NotSupportedError, connection, transaction
 
-from stockflow.domain.errors import UnknownState
+from stockflow.domain.errors import StockflowError, UnknownState
 from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Kind
 from stockflow.testing import Clock
@@ -32,7 +32,10 @@ def test_creation_records_the_opening_event(time: Clock) -> None:
 
     assert trail(lead) == ["entered >hot"]
     assert (lead.stock_version, lead.stock_changed_at) == (1, time.at)
-    assert (lead.temperature_since, lead.temperature_due_at) == (time.at, time.at + timedelta(days=7))
+    assert (lead.temperature_since, lead.temperature_due_at) == (
+        time.at,
+        time.at + timedelta(days=7),
+    )
     assert_whole(lead)
 
 
@@ -94,7 +97,7 @@ def test_force_insert_of_what_is_there_is_refused() -> None:
 def test_an_update_of_what_was_never_loaded_is_refused(update: dict[str, Any]) -> None:
     """What it was is not known, so no event can say what changed."""
     key = Lead.objects.create().pk
-    with pytest.raises(ConcurrentTransition, match="was not loaded.*channel.*load the object"):
+    with pytest.raises(ConcurrentTransition, match=r"was not loaded.*channel.*load the object"):
         Lead(pk=key, channel="phone").save(**update)
 
     assert_whole(Lead.objects.get())
@@ -139,7 +142,7 @@ def test_a_changed_key_is_refused() -> None:
     """It would leave the old row and begin a second one under the same lifecycle."""
     radio = Radio.objects.create(code="r1")
     radio.code = "r2"
-    with pytest.raises(ConcurrentTransition, match="its key was changed.*pk = None"):
+    with pytest.raises(ConcurrentTransition, match=r"its key was changed.*pk = None"):
         radio.save()
 
     assert Radio.objects.get().code == "r1"
@@ -222,7 +225,9 @@ def test_a_copy_dated_before_its_original() -> None:
     assert_whole(lead)
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
 def test_a_copied_instance_carries_what_is_pending(copied: Any) -> None:
     """Tasks and caches pickle instances: what was called on them is saved once."""
     lead = Lead.objects.create()
@@ -336,7 +341,9 @@ def test_a_row_changed_behind_the_log_is_named() -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE crm_lead SET temperature = 'won'")
     lead.cool()
-    with pytest.raises(ConcurrentTransition, match=r"row says \{'temperature': 'won'\}.*behind the log"):
+    with pytest.raises(
+        ConcurrentTransition, match=r"row says \{'temperature': 'won'\}.*behind the log"
+    ):
         lead.save()
 
 
@@ -364,7 +371,8 @@ def _unadopted() -> Lead:
             "UPDATE crm_lead SET stock_lifecycle = NULL, stock_version = 0, stock_changed_at = NULL, "
             "temperature_since = NULL, temperature_due_at = NULL"
         )
-    return Lead.objects.get()
+    lead: Lead = Lead.objects.get()
+    return lead
 
 
 def test_an_old_row_is_adopted_by_its_first_transition(unadopted: Lead) -> None:
@@ -420,7 +428,11 @@ def test_an_adoption_that_was_rolled_back_is_written_again(unadopted: Lead) -> N
 
 def test_a_proxy_and_siblings_keep_their_logs_apart() -> None:
     """A proxy shares its parent's table, siblings of an abstract base share nothing."""
-    hot, lamp, radio = HotLead.objects.create(), Lamp.objects.create(), Radio.objects.create(code="r")
+    hot, lamp, radio = (
+        HotLead.objects.create(),
+        Lamp.objects.create(),
+        Radio.objects.create(code="r"),
+    )
     for each in (hot, lamp, radio):
         assert_whole(each)
     lamp.switch_off()
@@ -458,7 +470,9 @@ def test_update_fields_of_a_child(names: list[str]) -> None:
     assert_whole(big)
 
 
-@pytest.mark.parametrize("names", [["temperature"], ["stock_version"], ["stock_lifecycle", "channel"]])
+@pytest.mark.parametrize(
+    "names", [["temperature"], ["stock_version"], ["stock_lifecycle", "channel"]]
+)
 @pytest.mark.parametrize("how", ["defer", "only"])
 def test_a_transition_of_a_deferred_instance(how: str, names: list[str]) -> None:
     """What is missing is loaded, all that belongs together at once."""
@@ -549,3 +563,37 @@ def test_bulk_operations_are_refused() -> None:
         Lead.objects.bulk_create([Lead()], ignore_conflicts=True)
     with pytest.raises(NotSupportedError, match="update_conflicts"):
         HotLead.objects.bulk_create([HotLead()], update_conflicts=True)
+
+
+def test_a_facet_changed_after_a_new_object_s_transition() -> None:
+    """All before the first save: opened, moved, reclassified."""
+    lead = Lead()
+    lead.cool()
+    lead.channel = "phone"
+    lead.save()
+
+    assert trail(lead) == ["entered >hot", "moved hot>warm", "reclassified warm>warm"]
+    assert_whole(lead)
+
+
+def test_a_delay_that_cannot_be_told_leaves_the_state() -> None:
+    """The transition fails as a whole, in memory too."""
+    order = Order.objects.create()
+    order.deadline = "soon"
+    with pytest.raises(StockflowError, match="gave 'soon'"):
+        order.wait_again()
+    order.deadline = None
+    order.save()
+
+    assert order.delivery == "waiting"
+    assert_whole(order)
+
+
+def test_a_state_set_outside_of_a_transition_by_code_is_not_recorded() -> None:
+    """``set_state`` is django-fsm's own; what it sets in memory no save writes."""
+    ticket = Ticket.objects.create()
+    ticket._meta.get_field("state").set_state(ticket, "open")
+    ticket.save()
+
+    assert Ticket.objects.get().state == "new"
+    assert trail(ticket) == ["entered >new"]

@@ -36,8 +36,9 @@ def _feature(db: None, time: Clock) -> Feature:
 @pytest.fixture(name="lead")
 def _lead(db: None, time: Clock) -> Lead:
     """One hot lead."""
-    rep = Rep.objects.create(name="Ada", team="north")
-    return Lead.objects.create(channel="web", owner=rep)
+    lead = Lead(channel="web", owner=Rep.objects.create(name="Ada", team="north"))
+    lead.save()
+    return lead
 
 
 @pytest.fixture(name="admin")

@@ -148,6 +148,7 @@ def test_list_by_stock(admin: Client, lead: Lead, stock: str, found: int) -> Non
 def test_events_are_listed(admin: Client, feature: Feature) -> None:
     """The log reads as sentences: when, what, from, to, who."""
     text = admin.get(EVENTS, {"model": "webplatform.feature", "field": "status"}).content.decode()
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
 
     for told in ("2026-02-01 00:00:00", "limited → newly", "(outside) → limited", "reach_all"):
         assert told in text

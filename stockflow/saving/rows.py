@@ -1,0 +1,74 @@
+"""The row of a save: found as it was known, and written no further than is ours."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from stockflow.ledgers import Ledger, ledger_of
+from stockflow.saving.recovery import conflict, is_recorded, recover, row_of
+from stockflow.saving.work import Work
+from stockflow.subjects import Subject, subject_of
+
+if TYPE_CHECKING:
+    from stockflow.models import StockflowModel
+
+
+def update_table(
+    instance: "StockflowModel", base_qs: Any, values: Iterable[Any], update: Callable[..., Any]
+) -> Any:
+    """Update one of the object's tables, with the columns that this save is to write.
+
+    The row is found by lifecycle too, and by version where events were appended or may be
+    lost: a stale instance saved for its other fields restores nothing.
+    """
+    ledger, subject = ledger_of(instance), subject_of(type(instance))
+    work: Work = ledger.work
+    given, table = list(values), base_qs.model
+    if table is not subject.table:
+        return update({}, _columns(instance, subject, work, given, table))
+    updated = update(
+        _expected(instance, ledger, work),
+        _columns(instance, subject, work, given, table),
+    )
+    if updated or work.is_blind:
+        return updated
+    if work.events:
+        raise conflict(instance, work, row_of(instance, work.using))
+    if ledger.unconfirmed and is_recorded(instance, work, ledger.unconfirmed[-1]):
+        lifecycle = {"stock_lifecycle": instance.stock_lifecycle}
+        updated = update(lifecycle, _columns(instance, subject, work, given, table))
+        if not updated:
+            raise conflict(instance, work, None)
+        return updated
+    recover(instance, ledger, work)
+    if work.base is None:
+        return updated  # the row is lost too: Django inserts it
+    return update(
+        _expected(instance, ledger, work),
+        _columns(instance, subject, work, given, table),
+    )
+
+
+def _columns(
+    instance: "StockflowModel", subject: Subject, work: Work, given: list[Any], table: Any
+) -> list[Any]:
+    """Return what *table* is to hold: the user's own columns, and ours where this save owns them."""
+    owned = subject.owned
+    own = [(f, None, getattr(instance, n)) for n, f in owned.items() if n in work.columns]
+    return [
+        *(value for value in given if value[0].attname not in owned),
+        *(value for value in own if value[0].model is table),
+    ]
+
+
+def _expected(instance: "StockflowModel", ledger: Ledger, work: Work) -> dict[str, Any]:
+    if not work.is_adopted:
+        return {"stock_lifecycle": None, "stock_version": 0}
+    expected: dict[str, Any] = {}
+    if "stock_lifecycle" in instance.__dict__ and not work.is_blind:
+        expected["stock_lifecycle"] = instance.stock_lifecycle
+    if work.events:
+        expected["stock_version"] = work.base
+    elif ledger.unconfirmed:
+        expected["stock_version"] = instance.stock_version
+        expected["stock_changed_at"] = ledger.changed_at
+    return expected

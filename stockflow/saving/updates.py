@@ -1,0 +1,67 @@
+"""Updating one row by plain SQL, whose text is worked out once for each shape."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from django.db import connections, models
+
+Columns = Iterable[tuple["models.Field[Any, Any]", Any, Any]]
+"""What to write, as ``Model.save()`` hands it about: the field, nothing, the value."""
+
+
+def update_row(
+    cursor: Any,
+    rows: "models.QuerySet[Any]",
+    pk: Any,
+    expected: Mapping[str, Any],
+    columns: Columns,
+) -> int | None:
+    """Update the row of key *pk* if it is as *expected*.
+
+    It does what ``rows.filter(...).update(...)`` does, without building a query each time:
+    half of what a save costs.
+
+    Returns:
+        How many rows there were; None, and nothing is done, if it takes Django to say.
+    """
+    meta: Any = rows.model._meta
+    connection = cursor.db
+    if rows.query.where or meta.pk is None:
+        return None
+    names, values = [], []
+    for column, _, value in columns:
+        if hasattr(value, "resolve_expression") or hasattr(value, "prepare_database_save"):
+            return None
+        names.append(column.attname)
+        values.append(column.get_db_prep_save(value, connection))
+    tests = {meta.pk.attname: pk, **expected}
+    sql = _sql(
+        connection.alias, meta, tuple(names), tuple((n, v is None) for n, v in tests.items())
+    )
+    if sql is None or any(hasattr(value, "as_sql") for value in values):
+        return None
+    for name, value in tests.items():
+        if value is not None:
+            values.append(meta.get_field(name).get_db_prep_save(value, connection))
+    cursor.execute(sql, values)
+    return int(cursor.rowcount)
+
+
+@lru_cache(maxsize=1024)
+def _sql(
+    using: str, meta: Any, names: tuple[str, ...], tests: tuple[tuple[str, bool], ...]
+) -> str | None:
+    quote = connections[using].ops.quote_name
+    columns = [meta.get_field(name) for name in names]
+    if not columns or any(
+        hasattr(column, "get_placeholder") or hasattr(column, "get_placeholder_sql")
+        for column in columns
+    ):
+        return None
+    assignments = ", ".join(f"{quote(column.column)} = %s" for column in columns)
+    where = " AND ".join(
+        f"{quote(meta.get_field(name).column)} {'IS NULL' if is_null else '= %s'}"
+        for name, is_null in tests
+    )
+    return f"UPDATE {quote(meta.db_table)} SET {assignments} WHERE {where}"

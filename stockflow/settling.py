@@ -1,0 +1,113 @@
+"""Settling: overdue decays happen in memory before whatever is called next."""
+
+from collections.abc import Container
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import django_fsm
+
+from stockflow.contexts import Circumstances
+from stockflow.domain.decay import Decay, earliest
+from stockflow.domain.errors import StockflowError
+from stockflow.ledgers import Call, ledger_of
+from stockflow.machines import machine_of
+from stockflow.moments import SCHEDULE
+from stockflow.tables import ScheduledTransition
+
+if TYPE_CHECKING:
+    from stockflow.fields import StockField
+
+STEPS_AT_ONCE = 1000
+"""More decays than this in one settling are taken for a loop."""
+
+
+def due(instance: Any, field: "StockField", since: datetime) -> datetime | None:
+    """Return when the earliest decay of the field's state is due, entered at *since*."""
+    decays = machine_of(type(instance), field.name).decays(instance.__dict__[field.name])
+    first = earliest(decays, since, instance) if decays else None
+    return None if first is None else first[1]
+
+
+def settle(instance: Any, until: datetime) -> int:
+    """Apply each decay that fell due before *until* as a pending event at its due instant.
+
+    At exactly a due instant what is called wins.
+
+    A decay whose conditions are false stays overdue, and its field is left as it is.
+
+    Returns:
+        How many decays were applied.
+    """
+    blocked: set[str] = set()
+    unsaved: dict[str, Any] = {}
+    try:
+        for step in range(STEPS_AT_ONCE):
+            overdue = first_overdue(instance, until, blocked)
+            if overdue is None:
+                return step
+            unsaved = unsaved or _set_aside(instance)
+            due_at, field, decay = overdue
+            try:
+                decay_at(instance, decay.transition, due_at)
+            except django_fsm.TransitionNotAllowed:
+                blocked.add(field.name)
+    finally:
+        instance.__dict__.update(unsaved)
+    raise StockflowError(
+        f"{instance._meta.label} {instance.pk!r} had {STEPS_AT_ONCE} decays in a row, the last one "
+        f"{decay.transition!r} at {due_at.isoformat()}: does a chain of decays loop without delay?"
+    )
+
+
+def _set_aside(instance: Any) -> dict[str, Any]:
+    """Take back the facets changed just now: an overdue decay was before that.
+
+    Returns:
+        What to put there again when the decays are done.
+    """
+    ledger = ledger_of(instance)
+    before = ledger.pending[-1].facets if ledger.pending else ledger.loaded
+    changed: dict[str, Any] = instance._changed_facets(before)
+    unsaved = {name: value for name, value in changed.items() if name in before}
+    instance.__dict__.update({name: before[name] for name in unsaved})
+    return unsaved
+
+
+def decay_at(instance: Any, transition: str, due_at: datetime) -> None:
+    """Call *transition* as the schedule does, at the instant at which it was due."""
+    ledger = ledger_of(instance)
+    at = max(due_at, instance.stock_changed_at or due_at)  # later only if its condition was false
+    ledger.decay = Call(transition, at, Circumstances(actor=SCHEDULE))
+    try:
+        getattr(instance, transition)()
+    finally:
+        ledger.decay = None
+
+
+def first_overdue(
+    instance: Any, until: datetime, blocked: Container[str] = (), *, inclusive: bool = False
+) -> "tuple[datetime, StockField, Decay] | None":
+    """Return the decay of *instance* that fell due first, when, and of which field."""
+    found: tuple[datetime, StockField, Decay] | None = None
+    for field in instance._stock_fields():
+        due_at = instance.__dict__.get(field.due_name)
+        if due_at is None or due_at > until or field.name in blocked:
+            continue
+        if (due_at < until or inclusive) and (found is None or due_at < found[0]):
+            decay = _due_decay(instance, field)
+            found = (due_at, field, decay) if decay else found
+    return found
+
+
+def _due_decay(instance: Any, field: "StockField") -> Decay | None:
+    """Return the decay that the field's due instant belongs to."""
+    decays = machine_of(type(instance), field.name).decays(instance.__dict__[field.name])
+    if len(decays) < 2:
+        return decays[0] if decays else None
+    if not any(event.field == field.name for event in ledger_of(instance).pending):
+        timers = ScheduledTransition.objects.using(instance._state.db or "default")
+        named = timers.filter(lifecycle=instance.stock_lifecycle, field=field.name)
+        name = named.values_list("transition", flat=True).first()
+        return next((decay for decay in decays if decay.transition == name), None)
+    first = earliest(decays, instance.__dict__[field.since_name], instance)
+    return first[0] if first else None

@@ -1,0 +1,120 @@
+"""The pages in a real browser: one logs in, sees the picture, and nothing is blocked."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from pytest_django.live_server_helper import LiveServer
+
+from example.webplatform.models import Feature
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="no browser: install chromium and chromedriver (on Debian: chromium chromium-driver)",
+    ),
+]
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--disable-dev-shm-usage",
+)
+
+
+@pytest.fixture(name="browser")
+def _browser(tmp_path: Path) -> Iterator["Chrome"]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(name="site")
+def _site(live_server: LiveServer, feature: Feature) -> str:
+    """A site with a feature, and somebody who may log in."""
+    User.objects.create_superuser("root", password="secret")
+    return live_server.url
+
+
+def log_in(browser: "Chrome") -> None:
+    """Fill in the form that the page led to."""
+    browser.find_element("name", "username").send_keys("root")
+    browser.find_element("name", "password").send_keys("secret")
+    browser.find_element("css selector", "[type=submit]").click()
+
+
+def complaints(browser: "Chrome") -> list[str]:
+    """Return what the browser's console has to say, but for the icon that no site here has."""
+    said: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
+    return [line["message"] for line in said if "favicon.ico" not in line["message"]]
+
+
+def test_process_page(browser: "Chrome", site: str) -> None:
+    """After the login the process is drawn, in colours, and a strict policy blocks nothing."""
+    browser.get(site + reverse("stockflow:process", args=["web"]))
+    log_in(browser)
+
+    lines = browser.find_elements("css selector", ".chart svg .line")
+    assert len(lines) == 6
+    assert lines[0].value_of_css_property("stroke").startswith("rgb(11, 111, 174")
+    assert browser.find_element("css selector", ".chart svg").size["height"] > 100
+    assert complaints(browser) == []
+
+
+def test_dark_mode(browser: "Chrome", site: str) -> None:
+    """Who prefers dark pages gets dark pages, with colours made for them."""
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    browser.get(site + reverse("stockflow:process", args=["web"]))
+    log_in(browser)
+
+    line = browser.find_element("css selector", ".chart svg .line")
+    assert line.value_of_css_property("stroke").startswith("rgb(92, 184, 242")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/stocks/",
+        "/stocks/stock/newly/",
+        "/admin/stockflow/event/",
+        "/admin/webplatform/feature/?stock=newly",
+    ],
+    ids=["index", "members", "events", "list"],
+)
+def test_pages_keep_the_policy(browser: "Chrome", site: str, address: str) -> None:
+    """No page needs more than files of the site."""
+    browser.get(site + address)
+    log_in(browser)
+
+    assert browser.find_elements("css selector", "#content-main, #changelist")
+    assert complaints(browser) == []
+
+
+def test_history_is_a_click_away(browser: "Chrome", site: str) -> None:
+    """From the index one gets to the members of a stock, and to the history of one."""
+    browser.get(site + reverse("stockflow:index"))
+    log_in(browser)
+    browser.find_element("css selector", 'a[href="/stocks/stock/newly/"]').click()
+    browser.find_element("partial link text", "css.").click()
+
+    assert "Stock history" in browser.title
+    assert complaints(browser) == []
