@@ -91,7 +91,8 @@ def _report(database: str, medians: dict[str, float]) -> int:
 
 
 def _memory(database: str, count: int) -> int:
-    from tests.benchmarks import bulk_peers as peers, models
+    from tests.benchmarks import bulk_peers as peers
+    from tests.benchmarks import models
 
     peers.make(count, only=(models.FacetTicket, models.WorkingTicket))
     found = {"before": _peak()}
