@@ -6,6 +6,7 @@
     ├── InvalidInstant        a date, a naive instant, one in the future or before the object's past
     │   └── LateEntry         an instant at or before a decay that is already recorded
     ├── UnknownState          a state that the machine does not have
+    ├── UnknownTransition     a transition that the model does not have
     ├── UnknownFacet          a facet that the stock field does not declare
     ├── InvalidBuckets        bounds or a grain that cannot be cut
     ├── InvalidDelay          a decay's delay that gives no due instant
@@ -34,6 +35,10 @@ class LateEntry(InvalidInstant):
 
 class UnknownState(StockflowError, ValueError):
     """A state that the machine does not have."""
+
+
+class UnknownTransition(StockflowError, ValueError):
+    """A transition that the model does not have."""
 
 
 class UnknownFacet(StockflowError, ValueError):

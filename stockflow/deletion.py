@@ -1,5 +1,8 @@
 """Deletion: the closing events of an object, before its row goes."""
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +33,8 @@ _CLOSE = (
 )
 """The closing event follows from the last one; nothing is inserted where that closed already."""
 
+_closed: ContextVar[frozenset[Any]] = ContextVar("stockflow_closed", default=frozenset())
+
 
 def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     """Record that *instance* left, after the decays that were due before.
@@ -37,6 +42,8 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     Connected to ``pre_delete``, so that it runs for ``delete()``, querysets and cascades, in
     their transaction.
     """
+    if instance.stock_lifecycle in _closed.get():
+        return _forget(instance)
     row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
         return
@@ -54,6 +61,20 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     if own:
         with connections[using].cursor() as cursor:
             timers.end(row, cursor, own)
+    _forget(instance)
+
+
+@contextmanager
+def closed(lifecycles: Collection[Any]) -> Iterator[None]:
+    """Let the objects of *lifecycles* go without more: their closing events are written."""
+    token = _closed.set(frozenset(lifecycles) | _closed.get())
+    try:
+        yield
+    finally:
+        _closed.reset(token)
+
+
+def _forget(instance: Any) -> None:
     ledger = ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 

@@ -12,6 +12,9 @@ from django.db import models
 from stockflow.domain.cells import FacetValue
 from stockflow.errors import InvalidDeclaration
 
+Fragment = tuple[str, tuple[Any, ...]]
+"""An SQL expression and its parameters."""
+
 _TEXT = ("CharField", "TextField", "SlugField")
 _NUMBER = (
     "AutoField",
@@ -45,7 +48,8 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _dashed(column: str) -> str:
+def dashed(column: str) -> str:
+    """Return the expression of a UUID kept as 32 digits in its usual spelling."""
     return " || '-' || ".join(f"substr({column}, {at}, {size})" for at, size in _UUID_PARTS)
 
 
@@ -62,7 +66,7 @@ _CODECS: dict[str, Codec] = {
         str,
         UUID,
         """'"' || {}::text || '"'""",
-        f"""'"' || {_dashed("{}")} || '"'""",
+        f"""'"' || {dashed("{}")} || '"'""",
     ),
     "DateField": Codec(
         lambda v: v.isoformat(),
@@ -71,6 +75,22 @@ _CODECS: dict[str, Codec] = {
         """'"' || {} || '"'""",
     ),
 }
+
+
+class AtEntry(str):
+    """A related facet that is read when a state is entered, and kept until the next is.
+
+    What changes behind the relation meanwhile is no change of the object: a sale counts for
+    the team that its owner had then.
+
+    >>> AtEntry("owner__team")
+    AtEntry('owner__team')
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"AtEntry({str(self)!r})"
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,23 @@ class FacetPath:
         """Whether the value is a column of the model itself."""
         return not self.hops
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is kept as it was when the state was entered."""
+        return isinstance(self.lookup, AtEntry)
+
+    def kept_sql(self, vendor: str, facets: Fragment, otherwise: Fragment) -> Fragment:
+        """Return the expression of the JSON text that *facets* have for it, if any."""
+        if vendor == "postgresql":
+            found = f"(({facets[0]})::json -> '{self.lookup}')::text"
+        else:
+            found = (
+                "(SELECT CASE WHEN k.type IN ('true', 'false', 'null') THEN k.type "
+                f"ELSE json_quote(k.value) END FROM json_each({facets[0]}) k "
+                f"WHERE k.key = '{self.lookup}')"
+            )
+        return f"COALESCE({found}, {otherwise[0]})", (*facets[1], *otherwise[1])
+
     def to_json(self, value: Any) -> FacetValue:
         """Return an instance's *value* of an own column as it is kept in events."""
         if value is None:
@@ -107,8 +144,8 @@ class FacetPath:
         """Return a value kept in an event as the model's user knows it."""
         return None if value is None else self.codec.from_json(value)
 
-    def sql(self, vendor: str, quote: Callable[[str], str]) -> str:
-        """Return the expression of JSON text that follows the hops from one parameter."""
+    def sql(self, vendor: str, quote: Callable[[str], str], start: str = "%s") -> str:
+        """Return the expression of JSON text that follows the hops from *start*, or one parameter."""
         tables = [
             f"{quote(hop.related_model._meta.db_table)} h{n}" for n, hop in enumerate(self.hops)
         ]
@@ -119,7 +156,7 @@ class FacetPath:
         )
         value = self.codec.sql(vendor, f"h{len(self.hops) - 1}.{quote(_column(self.leaf))}")
         key = f"h0.{quote(_column(_target(self.hops[0])))}"
-        return f"COALESCE((SELECT {value} FROM {tables[0]}{joins} WHERE {key} = %s), 'null')"
+        return f"COALESCE((SELECT {value} FROM {tables[0]}{joins} WHERE {key} = {start}), 'null')"
 
 
 def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
@@ -151,6 +188,11 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
                 f"Facet {lookup!r} of {model._meta.label}: {name!r} is no foreign key, "
                 "so nothing can be read through it."
             )
+    if isinstance(lookup, AtEntry) and len(fields) == 1:
+        raise InvalidDeclaration(
+            f"Facet {lookup!r} of {model._meta.label} is a column of the object itself, whose "
+            "changes are always recorded: leave AtEntry off."
+        )
     return FacetPath(
         lookup,
         fields[0],

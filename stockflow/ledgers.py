@@ -23,6 +23,12 @@ class Pending:
     circumstances: Circumstances
     had_timer: bool = False
 
+    @property
+    def changes_state(self) -> bool:
+        """Whether the row has another state after it, or has entered its own anew."""
+        is_renamed = self.kind is Kind.RECLASSIFIED and self.source != self.target
+        return self.kind is Kind.MOVED or is_renamed
+
 
 @dataclass(slots=True)
 class Batch:
@@ -45,9 +51,9 @@ class Batch:
 
 @dataclass(slots=True)
 class Call:
-    """A transition in progress."""
+    """A transition in progress; a reclassification has no name."""
 
-    transition: str
+    transition: str | None
     at: datetime
     circumstances: Circumstances
     recorded: bool = False

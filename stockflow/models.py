@@ -7,7 +7,9 @@ from django.db import models, router
 from django.db.models.signals import class_prepared, pre_delete
 
 from stockflow import deletion, history, ledgers, saving
+from stockflow.bulk.outcomes import Outcome
 from stockflow.errors import InvalidDeclaration
+from stockflow.facets import AtEntry
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
 from stockflow.routing import refuse_parted
@@ -17,8 +19,10 @@ from stockflow.tables import Event, Kind, Position, ScheduledTransition
 from stockflow.transitions import transition
 
 __all__ = [
+    "AtEntry",
     "Event",
     "Kind",
+    "Outcome",
     "Position",
     "ScheduledTransition",
     "StockField",

@@ -13,18 +13,27 @@ from stockflow.tables import Kind
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
 
-_UPSERT = (
-    "INSERT INTO stockflow_scheduledtransition "
-    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {} "
-    "ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
+RESTART = (
+    " ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
     "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
     "parked_at = NULL"
+)
+_UPSERT = (
+    "INSERT INTO stockflow_scheduledtransition "
+    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {}" + RESTART
 )
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
 
 
 def write(instance: "StockflowModel", cursor: Any, events: Sequence[Pending]) -> None:
     """Start and end the timers of the fields that *events* moved, the last of them at its version."""
+    _execute(instance, cursor, *changes(instance, events))
+
+
+def changes(
+    instance: "StockflowModel", events: Sequence[Pending]
+) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Return the timers that *events* start, without their lifecycle, and the fields whose end."""
     subject = subject_of(type(instance))
     started: list[tuple[Any, ...]] = []
     ended: list[str] = []
@@ -40,7 +49,7 @@ def write(instance: "StockflowModel", cursor: Any, events: Sequence[Pending]) ->
             started.append((label, field.name, version, transition, to_micros(due_at)))
         elif had_timer:
             ended.append(field.name)
-    _execute(instance, cursor, started, ended)
+    return started, ended
 
 
 def restart(instance: "StockflowModel", cursor: Any, versions: Mapping[str, int]) -> None:
@@ -89,7 +98,7 @@ def _entering(
     moves = [
         (version, event)
         for version, event in enumerate(events, first)
-        if event.field == name and event.kind in (Kind.ENTERED, Kind.MOVED)
+        if event.field == name and (event.changes_state or event.kind is Kind.ENTERED)
     ]
     return (moves[-1][0], moves[0][1].had_timer) if moves else None
 

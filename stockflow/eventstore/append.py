@@ -14,9 +14,10 @@ from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_facets, encode_value
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
+from stockflow.facets import Fragment
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
-from stockflow.tables import STOCKFLOW
+from stockflow.tables import STOCKFLOW, Kind
 
 _COLUMNS = (
     "application, originator, version, topic, model, field, kind, transition, source, target, "
@@ -24,9 +25,6 @@ _COLUMNS = (
 )
 # The position of an event is not known to its writer, so nothing is returned.
 _INSERT = f"INSERT INTO stockflow_event ({_COLUMNS}) "
-
-Fragment = tuple[str, tuple[Any, ...]]
-"""An SQL expression and its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +124,12 @@ def _arms(
     """Return one list of values per event, versions rising from *base*."""
     arms, cells = [], dict[str, Fragment]()
     for version, event in enumerate(events, base + 1):
-        target = _facets(connection, subject, event) if event.target is not None else ("NULL", ())
         source: Fragment = ("NULL", ())
         if event.source is not None:
             source = cells.get(event.field) or _last_facets(subject, originator, event.field)
+        target: Fragment = ("NULL", ())
+        if event.target is not None:
+            target = _facets(connection, subject, event, source)
         cells[event.field] = target
         arms.append(
             _arm(connection, subject, originator, version, event, source, target, following)
@@ -210,15 +210,19 @@ def _last_facets(subject: Subject, originator: str, field: str) -> Fragment:
     return last, (originator, field)
 
 
-def _facets(connection: Any, subject: Subject, event: Pending) -> Fragment:
-    """Return the canonical text of the event's facets; related ones are read in SQL."""
+def _facets(connection: Any, subject: Subject, event: Pending, source: Fragment) -> Fragment:
+    """Return the canonical text of the event's facets; related ones are read in SQL.
+
+    Those that are fixed at entry are taken from *source* where the state is not entered.
+    """
     paths = subject.facets(event.field)
     if not paths:
         return "'{}'", ()
+    kept = {n for n, path in paths.items() if path.is_fixed and event.kind is Kind.RECLASSIFIED}
     known = {
         lookup: path.to_json(event.facets[path.attname])
         for lookup, path in paths.items()
-        if path.is_own or event.facets[path.attname] is None
+        if lookup not in kept and (path.is_own or event.facets[path.attname] is None)
     }
     if len(known) == len(paths):
         return "%s", (encode_facets(known),)
@@ -230,9 +234,13 @@ def _facets(connection: Any, subject: Subject, event: Pending) -> Fragment:
         if lookup in known:
             pieces.append("%s")
             values.append(label + encode_value(known[lookup]))
-        else:
-            pieces += ["%s", path.sql(connection.vendor, connection.ops.quote_name)]
-            values += [label, _value(connection, path.first, event.facets[path.attname])]
+            continue
+        sql = path.sql(connection.vendor, connection.ops.quote_name)
+        found: Fragment = sql, (_value(connection, path.first, event.facets[path.attname]),)
+        if lookup in kept:
+            found = path.kept_sql(connection.vendor, source, found)
+        pieces += ["%s", found[0]]
+        values += [label, *found[1]]
     return f"({' || '.join(pieces)} || '}}')", tuple(values)
 
 

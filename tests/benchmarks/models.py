@@ -44,6 +44,36 @@ class PlainMove(models.Model):
     at = models.DateTimeField()
 
 
+class PlainEvent(models.Model):
+    """What one writes with the ORM to know of each transition what our log knows."""
+
+    ticket = models.ForeignKey(PlainTicket, on_delete=models.CASCADE)
+    version = models.BigIntegerField()
+    topic = models.CharField(max_length=255)
+    model = models.CharField(max_length=201)
+    field = models.CharField(max_length=100)
+    kind = models.CharField(max_length=20)
+    transition = models.CharField(max_length=255)
+    source = models.CharField(max_length=255)
+    target = models.CharField(max_length=255)
+    source_facets = models.TextField()
+    target_facets = models.TextField()
+    occurred_at = models.BigIntegerField()
+    recorded_at = models.BigIntegerField()
+    actor = models.CharField(max_length=255, default="")
+    reason = models.TextField(default="")
+    correlation = models.CharField(max_length=255, default="")
+    payload = models.BinaryField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["ticket", "version"], name="plain_event_version")
+        ]
+        indexes = [
+            models.Index(fields=["model", "field", "occurred_at"], name="plain_event_occurred")
+        ]
+
+
 class FsmTicket(Columns):
     """Bare django-fsm-2."""
 
@@ -110,3 +140,17 @@ class TimedTicket(Columns, StockflowModel):
 
     @transition(state, source="closed", target="archived", after=timedelta(days=30))
     def archive(self) -> None: ...
+
+
+class WorkingTicket(Columns, StockflowModel):
+    """Ours, with facets, and methods that do something."""
+
+    state = StockField(default="open", facets=["channel", "priority", "owner__team"])
+
+    @transition(state, source="open", target="closed")
+    def close(self) -> None:
+        self.amount += 1
+
+    @transition(state, source="closed", target="open")
+    def reopen(self) -> None:
+        self.amount -= 1

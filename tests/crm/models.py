@@ -2,13 +2,14 @@
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 import django_fsm
 from dateutil.relativedelta import relativedelta
 from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
-from stockflow.models import StockField, StockflowManager, StockflowModel, transition
+from stockflow.models import AtEntry, StockField, StockflowManager, StockflowModel, transition
 
 
 class Rep(models.Model):
@@ -295,3 +296,47 @@ class Labelled(StockflowModel):
 
     @transition(state, source="on", target="off")
     def off(self) -> None: ...
+
+
+class Stamped(StockflowModel):
+    """Says when it was saved last."""
+
+    updated_at = models.DateTimeField(auto_now=True)
+    state = StockField(default="on")
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
+
+    @transition(state, source="on", target="dim")
+    def dim(self) -> str:
+        return "dim"
+
+
+class Careful(StockflowModel):
+    """Has a save() of its own."""
+
+    saves = models.IntegerField(default=0)
+    state = StockField(default="on")
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.saves += 1
+        super().save(*args, **kwargs)
+
+
+class Sale(StockflowModel):
+    """Counts for the team that its seller was in when the state was entered."""
+
+    seller = models.ForeignKey(Rep, on_delete=models.PROTECT, null=True)
+    channel = models.CharField(max_length=20, default="web")
+    state = StockField(
+        default="offered", facets=["channel", AtEntry("seller__team"), "seller__name"]
+    )
+
+    @transition(state, source="offered", target="sold")
+    def sell(self) -> None: ...
+
+    @transition(state, source="*")
+    def remind(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Many objects at once: one event for each, a few statements for all."""

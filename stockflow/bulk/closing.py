@@ -1,0 +1,87 @@
+"""Closing events of many objects that are about to be deleted."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from django.db import connections, models
+
+from stockflow.bulk import chunks, writing
+from stockflow.bulk.methods import Loaded, write
+from stockflow.bulk.transitions import CHUNK
+from stockflow.contexts import Circumstances
+from stockflow.errors import ConcurrentTransition
+from stockflow.ledgers import Pending
+from stockflow.moments import moment
+from stockflow.settling import settle
+from stockflow.subjects import Subject, subject_of
+from stockflow.tables import Kind
+
+
+def close(queryset: "models.QuerySet[Any]") -> list[Any]:
+    """Append the closing events of the objects of *queryset*; return their lifecycles.
+
+    Those of models with several tables are left to the signals of each table, and so is what
+    else a deletion takes with it.
+    """
+    model, query = queryset.model, queryset.query
+    if any(model._meta.parents.values()) or query.is_sliced or query.combinator or query.distinct:
+        return []
+    pages = chunks.pages(queryset, CHUNK)
+    return [lifecycle for keys in pages for lifecycle in _close(queryset, keys)]
+
+
+def _close(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> list[Any]:
+    model, using = queryset.model, queryset.db
+    rows = list(chunks.lock(model, using, keys))
+    ours, name = chunks.matching(queryset, keys), chunks.key_name(model)
+    rows = [row for row in rows if row.stock_lifecycle and getattr(row, name) in ours]
+    moments = {}
+    for one in map(Loaded, rows):
+        at, told = moment(one.row)
+        if settle(one.row, at):
+            write(model, [one], using)
+            one.row.refresh_from_db(using)
+        moments[one.row.stock_lifecycle] = max(at, one.row.stock_changed_at or at), told
+    subject, connection = subject_of(model), connections[using]
+    stored = chunks.prepared(subject, using, [row.pk for row in rows])
+    last = chunks.last_events(connection, subject, stored)
+    appended = []
+    for key, row in zip(stored, rows, strict=True):
+        version, events = last[key]
+        leaving = list(_leaving(subject, events, *moments[row.stock_lifecycle]))
+        label, text = row._meta.label_lower, str(row.pk)
+        appended.append(
+            writing.Appended(row.stock_lifecycle, version, leaving, events, label, text)
+        )
+    writing.append(connection, subject, appended)
+    _end_timers(model, using, [one.lifecycle for one in appended])
+    return [one.lifecycle for one in appended]
+
+
+def _leaving(
+    subject: Subject, last: dict[str, chunks.Last], at: Any, told: Circumstances
+) -> Iterator[Pending]:
+    for field in subject.fields:
+        if field.name in last and last[field.name].kind != Kind.LEFT:
+            state = last[field.name].target
+            yield Pending(field.name, Kind.LEFT, None, state, None, at, {}, told)
+
+
+def refuse_survivors(model: type[models.Model], using: str, closed: Sequence[Any]) -> None:
+    """Refuse to have closed what was not deleted after all: what the queryset asks of may move.
+
+    Raises:
+        ConcurrentTransition: If one of the lifecycles *closed* still has its row.
+    """
+    rest = iter(closed)
+    while some := list(islice(rest, CHUNK)):
+        if model._base_manager.using(using).filter(stock_lifecycle__in=some).exists():
+            raise ConcurrentTransition(
+                f"Another writer changed what this deletion of {model._meta.label} asks for, so "
+                "nothing was deleted. Repeat it."
+            )
+
+
+def _end_timers(model: type[models.Model], using: str, lifecycles: Sequence[Any]) -> None:
+    writing.end_timers(using, [writing.lifecycle_value(model, using, one) for one in lifecycles])

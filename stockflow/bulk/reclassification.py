@@ -1,0 +1,140 @@
+"""Recording what changed without a transition: facets behind relations, and renamed states."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, models, transaction
+
+from stockflow import recording
+from stockflow.bulk import chunks
+from stockflow.bulk.cells import facets_sql, tables_sql
+from stockflow.bulk.methods import Loaded, write
+from stockflow.bulk.rows import among
+from stockflow.bulk.transitions import CHUNK, Progress
+from stockflow.errors import InvalidDeclaration
+from stockflow.ledgers import Call, ledger_of
+from stockflow.moments import moment
+from stockflow.settling import due, settle
+from stockflow.subjects import subject_of
+from stockflow.tables import Kind
+
+if TYPE_CHECKING:
+    from stockflow.fields import StockField
+    from stockflow.models import StockflowModel
+
+
+def reclassify(
+    queryset: "models.QuerySet[Any]",
+    name: str | None,
+    states: Mapping[str, str],
+    *,
+    chunk_size: int | None,
+    progress: Progress | None,
+) -> int:
+    """Reclassify the objects of *queryset*, a transaction per chunk; return how many."""
+    chunks.refuse_shape(queryset, "reclassify()")
+    field = _field(queryset.model, name, states)
+    pages, done, using = chunks.pages(queryset, chunk_size or CHUNK), 0, queryset.db
+    while True:
+        with transaction.atomic(using=using):
+            keys = next(pages, [])
+            if keys:
+                done += _reclassify(queryset, field, states, keys)
+        if not keys:
+            return done
+        if progress is not None:
+            progress(len(keys))
+
+
+def _field(
+    model: type[models.Model], name: str | None, states: Mapping[str, str]
+) -> "StockField | None":
+    """Return the field whose states are to be mapped, or None."""
+    if not states:
+        return None
+    fields = {field.name: field for field in subject_of(model).fields}
+    if name not in fields:
+        raise InvalidDeclaration(
+            f"{model._meta.label} has no stock field {name!r} whose states could be reclassified "
+            f"(it has: {', '.join(map(repr, fields))})."
+        )
+    for target in states.values():
+        fields[name].check_state(model(), target)
+    return fields[name]
+
+
+def _reclassify(
+    queryset: "models.QuerySet[Any]",
+    field: "StockField | None",
+    states: Mapping[str, str],
+    keys: Sequence[Any],
+) -> int:
+    model, using, name = queryset.model, queryset.db, chunks.key_name(queryset.model)
+    drifted = _drifted(queryset, keys) if field is None else {}
+    wanted = list(drifted) if field is None else keys
+    rows = list(chunks.lock(model, using, wanted))
+    ours, loaded = chunks.matching(queryset, wanted), []
+    for row in rows:
+        key = getattr(row, name)
+        if key not in ours:
+            continue
+        one = Loaded(row)
+        if field is None:
+            _remember_facets(row, drifted[key])
+        else:
+            _remember_state(row, field, states)
+        if ledger_of(row).pending:
+            loaded.append(one)
+    return len(loaded) - len(write(model, loaded, using))
+
+
+def _drifted(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> dict[Any, "set[StockField]"]:
+    """Return which fields of which objects show other facets than their last events have."""
+    subject, connection = subject_of(queryset.model), connections[queryset.db]
+    known = dict(zip(chunks.prepared(subject, queryset.db, keys), keys, strict=True))
+    found: dict[Any, set[StockField]] = {}
+    for field in subject.fields:
+        if any(not path.is_own for path in subject.facets(field.name).values()):
+            for key in _differing(connection, subject, field.name, [*known]):
+                found.setdefault(known[key], set()).add(field)
+    return dict(sorted(found.items(), key=lambda pair: pair[0]))
+
+
+def _differing(connection: Any, subject: Any, field: str, keys: Sequence[Any]) -> list[Any]:
+    pk = f"r.{connection.ops.quote_name(subject.table._meta.pk.column)}"
+    join, join_values = chunks.last_join(connection, subject, field)
+    test, values = among(connection, pk, keys)
+    sql = (
+        f"SELECT {pk} FROM {tables_sql(connection, subject)}{join} WHERE {test} "
+        f"AND l.target_facets <> {facets_sql(connection, subject, field, keep=True)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*join_values, *values])
+        return [key for (key,) in cursor.fetchall()]
+
+
+def _remember_facets(row: "StockflowModel", fields: "set[StockField]") -> None:
+    """Settle, then add an event for each of *fields* that no settled decay reads anew."""
+    at, told = moment(row)
+    settle(row, at)
+    settled = {event.field for event in ledger_of(row).pending}
+    for field in subject_of(type(row)).fields:
+        if field in fields and field.name not in settled:
+            state = row.__dict__[field.name]
+            call = Call(None, at, told)
+            recording.remember(row, field, Kind.RECLASSIFIED, call, state, state)
+
+
+def _remember_state(row: "StockflowModel", field: "StockField", states: Mapping[str, str]) -> None:
+    """Settle, then put the object into the state that stands for its own; its spell goes on."""
+    at, told = moment(row)
+    settle(row, at)
+    known, before = row.__dict__, row.__dict__[field.name]
+    after = str.__str__(states.get(before, before))
+    if after == before:
+        return
+    had_timer = known[field.due_name] is not None
+    known[field.name] = after
+    known[field.due_name] = due(row, field, known[field.since_name] or at)
+    call = Call(None, at, told)
+    recording.remember(row, field, Kind.RECLASSIFIED, call, before, after, had_timer=had_timer)

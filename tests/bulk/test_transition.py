@@ -1,0 +1,307 @@
+"""A transition of a queryset: one event for each object, and counts of what became of them."""
+
+import json
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection, models, transaction
+from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext
+from django_fsm.signals import post_transition
+
+from stockflow import context
+from stockflow.domain.errors import InvalidInstant, LateEntry, UnknownTransition
+from stockflow.models import Outcome
+from stockflow.testing import Clock
+from tests.crm.models import BigLead, Careful, HotLead, Lead, Order, Rep, Stamped, Ticket
+from tests.stockflow.reading import assert_whole, last_event, timers_of, trail
+
+pytestmark = pytest.mark.django_db
+
+
+def statements(name: str, **arguments: Any) -> list[str]:
+    """Return the statements of a transition of all leads."""
+    with CaptureQueriesContext(connection) as queries:
+        Lead.objects.transition(name, **arguments)
+    return [query["sql"] for query in queries]
+
+
+def test_an_empty_method_moves_all(rep: Rep) -> None:
+    """One event for each object, and the rows, facets and timers that go with it."""
+    leads = [Lead.objects.create(owner=rep, channel=channel) for channel in ("web", "fair")]
+
+    assert Lead.objects.transition("cool") == Outcome(moved=2)
+    for lead in leads:
+        lead.refresh_from_db()
+        assert trail(lead) == ["entered >hot", "moved hot>warm"]
+        assert_whole(lead)
+
+
+def test_a_method_with_a_body_is_called_on_each() -> None:
+    """What it changes is written, and its arguments reach it."""
+    leads = [Lead.objects.create() for _ in range(3)]
+
+    assert Lead.objects.transition("win", amount=900) == Outcome(moved=3)
+    for lead in leads:
+        lead.refresh_from_db()
+        assert lead.amount == 900
+        assert_whole(lead)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("cool", {}), ("win", {"amount": 1})])
+def test_more_objects_take_no_more_statements(name: str, arguments: dict[str, Any]) -> None:
+    """Twenty cost as many as two, by SQL alone and with instances."""
+    counts = []
+    for size in (2, 20):
+        Lead.objects.bulk_create([Lead() for _ in range(size)])
+        counts.append(len(statements(name, **arguments)))
+
+    assert counts[0] == counts[1]
+
+
+def test_outcomes_are_counted() -> None:
+    """Each object is counted once, by what became of it."""
+    for values in ({}, {"amount": -1}, {"temperature": "won"}, {"temperature": "warm"}):
+        Lead.objects.create(**values)
+
+    outcome = Lead.objects.transition("win", amount=1)
+
+    assert outcome == Outcome(moved=2, not_allowed=1, condition_false=1)
+    assert outcome.total == 4
+    assert Lead.objects.transition("win", amount=1) == Outcome(not_allowed=3, condition_false=1)
+
+
+def test_who_lacks_a_permission_moves_nothing() -> None:
+    """Both the model's own and the transition's are asked for; without a user, neither."""
+    lead, user = Lead.objects.create(), User.objects.create(username="ada")
+    change = Permission.objects.get(codename="change_lead", content_type__app_label="crm")
+
+    assert Lead.objects.transition("cool", user=user) == Outcome(denied=1)
+    assert trail(lead) == ["entered >hot"]
+    user.user_permissions.add(change)
+    user = User.objects.get(pk=user.pk)
+    assert Lead.objects.transition("win", user=user, amount=1) == Outcome(denied=1)
+    assert Lead.objects.transition("cool", user=user) == Outcome(moved=1)
+    assert Lead.objects.transition("win", amount=1) == Outcome(moved=1)
+
+
+def test_a_denied_object_is_left_as_it_is(time: Clock) -> None:
+    """Not even its overdue decay is recorded in the name of who may not touch it."""
+    lead = Lead.objects.create()
+    time.advance(timedelta(days=8))
+
+    outcome = Lead.objects.transition("rekindle", user=User.objects.create(username="ada"))
+
+    assert outcome == Outcome(denied=1)
+    assert trail(lead) == ["entered >hot"]
+
+
+def test_overdue_decays_come_first(time: Clock) -> None:
+    """The transition leaves from where the object is by then."""
+    lead = Lead.objects.create()
+    time.advance(timedelta(days=8))
+
+    assert Lead.objects.transition("chill") == Outcome(moved=1)
+    lead.refresh_from_db()
+    assert trail(lead) == ["entered >hot", "moved hot>warm", "moved warm>cold"]
+    assert_whole(lead)
+
+
+def test_the_context_is_kept_with_each_event() -> None:
+    """Who, why and what else, by SQL alone too."""
+    lead = Lead.objects.create()
+    with context(actor="ada", reason="spring", correlation="c1", data={"n": 1}):
+        Lead.objects.transition("cool")
+
+    event = last_event(lead)
+    assert (event.actor, event.reason, event.correlation) == ("ada", "spring", "c1")
+    assert json.loads(bytes(event.payload or b"")) == {"data": {"n": 1}}
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("touch", {}), ("lose", {})])
+def test_late_entries(time: Clock, name: str, arguments: dict[str, Any]) -> None:
+    """They are dated as told, and refused where something later is recorded."""
+    lead = Lead.objects.create()
+    began = time.at
+    time.advance(timedelta(days=3))
+    with context(at=began + timedelta(days=1)):
+        assert Lead.objects.transition(name, **arguments) == Outcome(moved=1)
+    lead.refresh_from_db()
+    assert lead.temperature_since == began + timedelta(days=1)
+    assert_whole(lead)
+
+    with context(at=began), pytest.raises(LateEntry):
+        Lead.objects.transition("lose")
+    with context(at=time.at + timedelta(days=9)), pytest.raises(InvalidInstant):
+        Lead.objects.transition("lose")
+
+
+def test_a_method_that_raises_undoes_its_chunk_only() -> None:
+    """Chunks before it are done; the error says how far it came; repeating goes on."""
+    leads = [Lead.objects.create(note=note) for note in ("a", "b", "bad", "d")]
+
+    class Bad(Exception):
+        pass
+
+    def hear(sender: type[Lead], instance: Lead, **kwargs: object) -> None:
+        if instance.note == "bad":
+            raise Bad
+
+    post_transition.connect(hear, sender=Lead)
+    try:
+        with pytest.raises(Bad) as caught:
+            Lead.objects.transition("cool", chunk_size=2)
+    finally:
+        post_transition.disconnect(hear, sender=Lead)
+
+    assert "2 objects before it are done with (2 moved)" in caught.value.__notes__[0]
+    assert [len(trail(lead)) for lead in leads] == [2, 2, 1, 1]
+    assert Lead.objects.transition("cool", chunk_size=2) == Outcome(moved=2, not_allowed=2)
+
+
+def test_receivers_of_saves_hear_each() -> None:
+    """Who listens to saves or transitions hears of bulk ones too."""
+    Lead.objects.bulk_create([Lead(), Lead()])
+    heard: list[str] = []
+
+    def hear(sender: type[Lead], **kwargs: object) -> None:
+        heard.append(sender.__name__)
+
+    post_save.connect(hear, sender=Lead)
+    try:
+        Lead.objects.transition("cool")
+    finally:
+        post_save.disconnect(hear, sender=Lead)
+
+    assert heard == ["Lead", "Lead"]
+
+
+def test_a_method_that_saves_its_siblings_makes_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that is stale by then overwrites nothing; repeating moves it."""
+    leads = [Lead.objects.create() for _ in range(2)]
+    heard: list[int] = []
+
+    def hear(sender: type[Lead], instance: Lead, **kwargs: object) -> None:
+        if not heard:
+            heard.append(1)
+            other = Lead.objects.get(pk=leads[1].pk)
+            other.touch()
+            other.save()
+
+    post_transition.connect(hear, sender=Lead)
+    try:
+        outcome = Lead.objects.transition("ping")
+    finally:
+        post_transition.disconnect(hear, sender=Lead)
+
+    assert outcome == Outcome(moved=1, conflict=1)
+    assert trail(leads[1]) == ["entered >hot", "moved hot>hot"]
+    assert Lead.objects.transition("ping") == Outcome(moved=2)
+
+
+def test_progress_is_told_by_chunk() -> None:
+    """How many objects each had."""
+    Lead.objects.bulk_create([Lead() for _ in range(5)])
+    told: list[int] = []
+    Lead.objects.transition("cool", chunk_size=2, progress=told.append)
+
+    assert told == [2, 2, 1]
+
+
+def test_a_proxy_and_a_related_manager(rep: Rep) -> None:
+    """They move their own."""
+    HotLead.objects.create(owner=rep)
+    Lead.objects.create()
+
+    assert rep.lead_set.transition("cool") == Outcome(moved=1)
+    assert HotLead.objects.filter(temperature="hot").transition("cool") == Outcome(moved=1)
+
+
+def test_an_unknown_name() -> None:
+    """The known ones are listed."""
+    with pytest.raises(UnknownTransition, match=r"crm.Ticket has no transition 'shut' .*'close'"):
+        Ticket.objects.transition("shut")
+
+
+@pytest.mark.parametrize(
+    ("queryset", "shape"),
+    [
+        (lambda: Lead.objects.all()[:1], "a slice"),
+        (lambda: Lead.objects.values("pk"), r"values\(\)"),
+        (Lead.objects.distinct, r"distinct\(\)"),
+        (lambda: Lead.objects.all().union(Lead.objects.all()), r"union\(\)"),
+    ],
+)
+def test_a_queryset_that_is_no_set_of_objects(queryset: Any, shape: str) -> None:
+    """It is refused with what to write instead."""
+    with pytest.raises(TypeError, match=rf"transition\(\) cannot follow {shape}.*filter\(pk__in"):
+        queryset().transition("cool")
+
+
+def test_joins_annotations_and_orders_do_no_harm(rep: Rep) -> None:
+    """The objects are those that the queryset finds."""
+    Lead.objects.create(owner=rep)
+    queryset = Lead.objects.filter(owner__team="north").order_by("-amount").select_related("owner")
+
+    assert queryset.annotate(n=models.Count("owner")).transition("cool") == Outcome(moved=1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite has one writer at a time")
+def test_another_writer_in_between_is_waited_for() -> None:
+    """What the queryset no longer finds after the wait is a conflict and stays as it is."""
+    lead = Lead.objects.create(note="mine")
+    found: list[Outcome] = []
+
+    def run() -> None:
+        found.append(Lead.objects.filter(note="mine").transition("cool"))
+        connection.close()
+
+    with transaction.atomic():
+        Lead.objects.filter(pk=lead.pk).update(note="yours")
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(1)
+    thread.join()
+
+    assert found == [Outcome(conflict=1)]
+    assert trail(lead) == ["entered >hot"]
+
+
+@pytest.mark.parametrize("name", ["off", "dim"])
+def test_auto_now_is_kept_up(name: str) -> None:
+    """By SQL alone and with instances."""
+    lamp = Stamped.objects.create()
+    before = lamp.updated_at
+
+    Stamped.objects.transition(name)
+    lamp.refresh_from_db()
+
+    assert lamp.updated_at > before
+
+
+def test_a_save_of_its_own_is_called() -> None:
+    """What it does happens in bulk too."""
+    careful = Careful.objects.create()
+
+    assert Careful.objects.transition("off") == Outcome(moved=1)
+    careful.refresh_from_db()
+    assert careful.saves == 2
+    assert_whole(careful)
+
+
+def test_orders_with_delays_of_their_own(time: Clock) -> None:
+    """A delay that asks the object takes the instance; a calendar one does not."""
+    order = Order.objects.create()
+    assert Order.objects.transition("dun") == Outcome(moved=1)
+
+    order.refresh_from_db()
+    assert timers_of(order)["payment"].transition == "write_off"
+    assert_whole(order)
+    big = BigLead.objects.create()
+    assert BigLead.objects.transition("offer") == Outcome(moved=1)
+    big.refresh_from_db()
+    assert_whole(big)
