@@ -46,7 +46,7 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
         return _forget(instance)
     row = locked_rows(sender, using).filter(pk=instance.pk).first()
     if row is None or row.stock_lifecycle is None:
-        return
+        return None
     refuse_parted(row)
     at, told = moment(row)
     if settle(row, at):
@@ -62,6 +62,7 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
         with connections[using].cursor() as cursor:
             timers.end(row, cursor, own)
     _forget(instance)
+    return None
 
 
 @contextmanager

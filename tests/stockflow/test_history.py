@@ -18,7 +18,7 @@ from stockflow.models import Event, Kind
 from stockflow.testing import Clock
 from tests.crm.models import HotLead, Lead, Order, Rep, Ticket
 from tests.eventstore.tampering import unguarded
-from tests.stockflow.reading import events_of, last_event, lifecycle_of
+from tests.stockflow.reading import events_of, lifecycle_of
 
 pytestmark = pytest.mark.django_db
 
