@@ -53,6 +53,7 @@ class StockflowQuerySet(models.QuerySet[M]):
             )
         write = super().bulk_create
         self._for_write = True
+        self._refuse_parted()
         return creation.create(
             self.model, list(objs), self.db, lambda new: write(new, batch_size=batch_size)
         )
@@ -120,6 +121,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         from stockflow.bulk import transitions  # noqa: PLC0415  needs the models
 
         self._for_write = True
+        self._refuse_parted()
         return transitions.transition(
             self.using(self.db),
             name,
@@ -174,6 +176,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         from stockflow.bulk import reclassification  # noqa: PLC0415  needs the models
 
         self._for_write = True
+        self._refuse_parted()
         return reclassification.reclassify(
             self.using(self.db),
             getattr(field, "name", field),
@@ -183,6 +186,13 @@ class StockflowQuerySet(models.QuerySet[M]):
         )
 
     reclassify.alters_data = True  # type: ignore[attr-defined]
+
+    def _refuse_parted(self) -> None:
+        from stockflow.routing import refuse_parted  # noqa: PLC0415  needs the models
+
+        hint = self.model()
+        hint._state.db = self.db
+        refuse_parted(hint)
 
     def _refuse_owned(self, operation: str, names: Iterable[str]) -> None:
         from stockflow.subjects import subject_of  # noqa: PLC0415  needs the models

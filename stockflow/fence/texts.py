@@ -7,7 +7,7 @@ def inserted(fenced: Fenced) -> str:
     """A row without its opening event."""
     return (
         f"stockflow: a row of {fenced.table} would be inserted without its opening event. "
-        f"Create the {fenced} by save(), or load its events before it."
+        f"Create the {fenced} by save() or its manager's bulk_create(), or load its events before it."
     )
 
 
@@ -15,7 +15,8 @@ def changed(fenced: Fenced) -> str:
     """A row that the log does not know so."""
     return (
         f"stockflow: a state, facet or version in {fenced.table} would change without its event. "
-        f"Call the transition, or assign the facet, on each {fenced} and save() it."
+        f"Call the transition, or assign the facet, on each {fenced} and save() it; "
+        "a queryset's transition() does it for many."
     )
 
 
