@@ -111,7 +111,7 @@ def forget(one: StockflowModel) -> None:
     blank["stock_version"] = 0
     for field in subject_of(type(one)).fields:
         blank |= {field.since_name: None, field.due_name: None}
-    with fence_down():
+    with fence_down(operations=["update"]):
         QuerySet(subject_of(type(one)).table).filter(pk=one.pk).update(**blank)
 
 
