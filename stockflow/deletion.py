@@ -47,9 +47,9 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     closed = sum(_close_field(using, row, name, to_micros(at), told) for name in own)
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
-    if own:
-        with connections[using].cursor() as cursor:
-            timers.end(row, cursor, own)
+    with connections[using].cursor() as cursor:
+        for sql, values in timers.ending(row, cursor.db, own):
+            cursor.execute(sql, values)
     ledger = ledger_of(instance)
     ledger.pending, ledger.unconfirmed = [], []
 

@@ -13,6 +13,8 @@ from stockflow.tables import Kind
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
 
+Statement = tuple[str, list[Any]]
+
 _UPSERT = (
     "INSERT INTO stockflow_scheduledtransition "
     "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {} "
@@ -23,40 +25,40 @@ _UPSERT = (
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
 
 
-def write(instance: "StockflowModel", cursor: Any, events: Sequence[Pending]) -> None:
-    """Start and end the timers of the fields that *events* moved, the last of them at its version."""
-    subject = subject_of(type(instance))
-    started: list[tuple[Any, ...]] = []
+def statements(
+    instance: "StockflowModel", connection: Any, events: Sequence[Pending]
+) -> list[Statement]:
+    """Return what starts and ends the timers of the fields that *events* moved, the last of them at its version."""
+    rows: list[str] = []
+    values: list[Any] = []
     ended: list[str] = []
-    for field in subject.fields:
+    for field in subject_of(type(instance)).fields if events else ():
         entering = _entering(instance, field.name, events)
         if entering is None:
             continue
         version, had_timer = entering
         due_at = instance.__dict__[field.due_name]
         if due_at is not None:
-            transition = _earliest(instance, field)
-            label = instance._meta.label_lower
-            started.append((label, field.name, version, transition, to_micros(due_at)))
+            rows.append(f"(%s, '{instance._meta.label_lower}', '{field.name}', %s, %s, %s, 0, '')")
+            lifecycle = _lifecycle(instance, connection)
+            values += [lifecycle, version, _earliest(instance, field), to_micros(due_at)]
         elif had_timer:
             ended.append(field.name)
-    if started:
-        lifecycle = _lifecycle(instance, cursor)
-        rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
-        cursor.execute(_UPSERT.format(rows), [v for row in started for v in (lifecycle, *row)])
-    if ended:
-        end(instance, cursor, ended)
+    started = [(_UPSERT.format(", ".join(rows)), values)] if rows else []
+    return [*started, *ending(instance, connection, ended)]
 
 
-def end(instance: "StockflowModel", cursor: Any, fields: Sequence[str]) -> None:
-    """End the timers of the *fields*."""
-    names = ", ".join(["%s"] * len(fields))
-    cursor.execute(_DELETE.format(names), [_lifecycle(instance, cursor), *fields])
+def ending(instance: "StockflowModel", connection: Any, fields: Sequence[str]) -> list[Statement]:
+    """Return what ends the timers of the *fields*, if there are any."""
+    if not fields:
+        return []
+    names = ", ".join(f"'{name}'" for name in fields)
+    return [(_DELETE.format(names), [_lifecycle(instance, connection)])]
 
 
-def _lifecycle(instance: "StockflowModel", cursor: Any) -> Any:
+def _lifecycle(instance: "StockflowModel", connection: Any) -> Any:
     column = subject_of(type(instance)).columns["stock_lifecycle"]
-    return column.get_db_prep_value(instance.stock_lifecycle, cursor.db, prepared=False)
+    return column.get_db_prep_value(instance.stock_lifecycle, connection, prepared=False)
 
 
 def _entering(
