@@ -58,9 +58,9 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
-    if own:
-        with connections[using].cursor() as cursor:
-            timers.end(row, cursor, own)
+    with connections[using].cursor() as cursor:
+        for sql, values in timers.ending(row, cursor.db, own):
+            cursor.execute(sql, values)
     _forget(instance)
     return None
 

@@ -118,10 +118,11 @@ class StockflowModel(models.Model):
         is_plain = not (any(returning) or self._meta.select_on_save)
 
         def update(expected: dict[str, Any], columns: Any) -> Any:
-            cursor = ledgers.ledger_of(self).work.cursor
-            found = update_row(cursor, base_qs, pk_val, expected, columns) if is_plain else None
-            if found is not None:
-                return [()] * found  # as Django 6 has it; Django 5 asks only whether it is true
+            work = ledgers.ledger_of(self).work
+            if is_plain:
+                found = update_row(work.cursor, base_qs, pk_val, expected, columns, work.along)
+                if found is not None:
+                    return [()] * found  # as Django 6 has it; Django 5 asks only if it is true
             return write(base_qs.filter(**expected), using, pk_val, columns, *args, **kwargs)
 
         if ledgers.ledger_of(self).work is None:  # raw, as a fixture is loaded: the fence decides

@@ -13,6 +13,8 @@ from stockflow.tables import Kind
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
 
+Statement = tuple[str, list[Any]]
+
 RESTART = (
     " ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
     "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
@@ -25,28 +27,29 @@ _UPSERT = (
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
 
 
-def write(instance: "StockflowModel", cursor: Any, events: Sequence[Pending]) -> None:
-    """Start and end the timers of the fields that *events* moved, the last of them at its version."""
-    _execute(instance, cursor, *changes(instance, events))
+def statements(
+    instance: "StockflowModel", connection: Any, events: Sequence[Pending]
+) -> list[Statement]:
+    """Return what starts and ends the timers of the fields that *events* moved."""
+    return _statements(instance, connection, *changes(instance, events))
 
 
 def changes(
     instance: "StockflowModel", events: Sequence[Pending]
 ) -> tuple[list[tuple[Any, ...]], list[str]]:
-    """Return the timers that *events* start, without their lifecycle, and the fields whose end."""
-    subject = subject_of(type(instance))
+    """Return the timers that *events* start, without their lifecycle, and the fields whose end.
+
+    The last of a field's events is the one that its timer names.
+    """
     started: list[tuple[Any, ...]] = []
     ended: list[str] = []
-    for field in subject.fields:
+    for field in subject_of(type(instance)).fields if events else ():
         entering = _entering(instance, field.name, events)
         if entering is None:
             continue
         version, had_timer = entering
-        due_at = instance.__dict__[field.due_name]
-        if due_at is not None:
-            transition = _earliest(instance, field)
-            label = instance._meta.label_lower
-            started.append((label, field.name, version, transition, to_micros(due_at)))
+        if instance.__dict__[field.due_name] is not None:
+            started.append(_timer(instance, field, version))
         elif had_timer:
             ended.append(field.name)
     return started, ended
@@ -57,37 +60,44 @@ def restart(instance: "StockflowModel", cursor: Any, versions: Mapping[str, int]
     started: list[tuple[Any, ...]] = []
     ended: list[str] = []
     for field in subject_of(type(instance)).fields:
-        due_at, version = instance.__dict__[field.due_name], versions.get(field.name)
+        version = versions.get(field.name)
         if version is None:
             continue
-        if due_at is None:
+        if instance.__dict__[field.due_name] is None:
             ended.append(field.name)
         else:
-            label, transition = instance._meta.label_lower, _earliest(instance, field)
-            started.append((label, field.name, version, transition, to_micros(due_at)))
-    _execute(instance, cursor, started, ended)
+            started.append(_timer(instance, field, version))
+    for sql, values in _statements(instance, cursor.db, started, ended):
+        cursor.execute(sql, values)
 
 
-def _execute(
-    instance: "StockflowModel", cursor: Any, started: list[tuple[Any, ...]], ended: list[str]
-) -> None:
-    if started:
-        lifecycle = _lifecycle(instance, cursor)
-        rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
-        cursor.execute(_UPSERT.format(rows), [v for row in started for v in (lifecycle, *row)])
-    if ended:
-        end(instance, cursor, ended)
+def _timer(instance: "StockflowModel", field: Any, version: int) -> tuple[Any, ...]:
+    due_at = to_micros(instance.__dict__[field.due_name])
+    return instance._meta.label_lower, field.name, version, _earliest(instance, field), due_at
 
 
-def end(instance: "StockflowModel", cursor: Any, fields: Sequence[str]) -> None:
-    """End the timers of the *fields*."""
-    names = ", ".join(["%s"] * len(fields))
-    cursor.execute(_DELETE.format(names), [_lifecycle(instance, cursor), *fields])
+def _statements(
+    instance: "StockflowModel", connection: Any, started: list[tuple[Any, ...]], ended: list[str]
+) -> list[Statement]:
+    ends = ending(instance, connection, ended)
+    if not started:
+        return ends
+    lifecycle = _lifecycle(instance, connection)
+    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
+    return [(_UPSERT.format(rows), [v for row in started for v in (lifecycle, *row)]), *ends]
 
 
-def _lifecycle(instance: "StockflowModel", cursor: Any) -> Any:
+def ending(instance: "StockflowModel", connection: Any, fields: Sequence[str]) -> list[Statement]:
+    """Return what ends the timers of the *fields*, if there are any."""
+    if not fields:
+        return []
+    names = ", ".join(f"'{name}'" for name in fields)
+    return [(_DELETE.format(names), [_lifecycle(instance, connection)])]
+
+
+def _lifecycle(instance: "StockflowModel", connection: Any) -> Any:
     column = subject_of(type(instance)).columns["stock_lifecycle"]
-    return column.get_db_prep_value(instance.stock_lifecycle, cursor.db, prepared=False)
+    return column.get_db_prep_value(instance.stock_lifecycle, connection, prepared=False)
 
 
 def _entering(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from stockflow import timers
 from stockflow.ledgers import Ledger, ledger_of
 from stockflow.saving.recovery import conflict, is_recorded, recover, row_of
 from stockflow.saving.work import Work
@@ -23,29 +24,28 @@ def update_table(
     ledger, subject = ledger_of(instance), subject_of(type(instance))
     work: Work = ledger.work
     given, table = list(values), base_qs.model
+
+    def write(expected: dict[str, Any]) -> Any:
+        return update(expected, _columns(instance, subject, work, given, table))
+
+    def write_recorded() -> Any:
+        work.along = timers.statements(instance, work.cursor.db, work.events)
+        return write(_expected(instance, ledger, work))
+
     if table is not subject.table:
-        return update({}, _columns(instance, subject, work, given, table))
-    updated = update(
-        _expected(instance, ledger, work),
-        _columns(instance, subject, work, given, table),
-    )
+        return write({})
+    updated = write_recorded()
     if updated or work.is_blind:
         return updated
     if work.events:
         raise conflict(instance, work, row_of(instance, work.using))
     if ledger.unconfirmed and is_recorded(instance, work, ledger.unconfirmed[-1]):
-        lifecycle = {"stock_lifecycle": instance.stock_lifecycle}
-        updated = update(lifecycle, _columns(instance, subject, work, given, table))
+        updated = write({"stock_lifecycle": instance.stock_lifecycle})
         if not updated:
             raise conflict(instance, work, None)
         return updated
     recover(instance, ledger, work)
-    if work.base is None:
-        return updated  # the row is lost too: Django inserts it
-    return update(
-        _expected(instance, ledger, work),
-        _columns(instance, subject, work, given, table),
-    )
+    return updated if work.base is None else write_recorded()  # no row: Django inserts it
 
 
 def _columns(

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db import connections, models
 
+from stockflow.timers import Statement
+
 Columns = Iterable[tuple["models.Field[Any, Any]", Any, Any]]
 """What to write, as ``Model.save()`` hands it about: the field, nothing, the value."""
 
@@ -16,11 +18,15 @@ def update_row(
     pk: Any,
     expected: Mapping[str, Any],
     columns: Columns,
+    along: list[Statement],
 ) -> int | None:
     """Update the row of key *pk* if it is as *expected*.
 
     It does what ``rows.filter(...).update(...)`` does, without building a query each time:
     half of what a save costs.
+
+    What is to go *along* goes in the same statement where the database knows how, and is then
+    taken out of the list.
 
     Returns:
         How many rows there were; None, and nothing is done, if it takes Django to say.
@@ -44,6 +50,10 @@ def update_row(
     for name, value in tests.items():
         if value is not None:
             values.append(meta.get_field(name).get_db_prep_save(value, connection))
+    if along and connection.vendor == "postgresql":
+        parts = ", ".join(f"t{n} AS ({text})" for n, (text, _) in enumerate(along))
+        sql, values = f"WITH {parts} {sql}", [v for _, its in along for v in its] + values
+        along.clear()
     cursor.execute(sql, values)
     return int(cursor.rowcount)
 

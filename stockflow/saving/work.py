@@ -27,6 +27,7 @@ class Work:
         base: The version that the row has; None where it has no row yet.
         is_adopted: Whether the row has a lifecycle already.
         columns: What the row's UPDATE writes beside the user's own columns.
+        along: What starts and ends timers, until it is executed.
         is_blind: Whether the object was never loaded, and none of its stocks is touched.
         has_written: Whether the database holds a part of it.
         ledger_before: What a recovery took from the ledger, in case it fails.
@@ -39,6 +40,7 @@ class Work:
     base: int | None = 0
     is_adopted: bool = True
     columns: set[str] = field(default_factory=set)
+    along: list[timers.Statement] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     is_outermost: bool = False
     is_begun: bool = False
@@ -100,8 +102,10 @@ def set_values(instance: "StockflowModel", work: Work, **values: Any) -> None:
 def finish(instance: "StockflowModel") -> None:
     """The row is written: write its timers, and let the memory agree."""
     work: Work = ledger_of(instance).work
-    if work.events:
-        timers.write(instance, work.cursor, work.events)
+    if work.base is None:
+        work.along = timers.statements(instance, work.cursor.db, work.events)
+    for statement in work.along:
+        work.cursor.execute(*statement)
     agree(instance)
 
 

@@ -9,9 +9,7 @@ from stockflow.fence import installing
 
 
 @contextmanager
-def fence_down(
-    using: str = "default", operations: Iterable[str] | None = None
-) -> Iterator[None]:
+def fence_down(using: str = "default", operations: Iterable[str] | None = None) -> Iterator[None]:
     """Take the fence down inside the block, or what of it watches *operations*."""
     connections[using].check_constraints()  # a table with deferred checks cannot be altered
     installing.take_down(using, operations)
