@@ -154,7 +154,6 @@ class StockflowQuerySet(models.QuerySet[M]):
         With *field* and *states*: states that were renamed, split or merged. The object's
         spell goes on, and so does the clock of its decay::
 
-            Lead.objects.reclassify("temperature", {"lukewarm": "warm"})
             Lead.objects.filter(amount__gt=900).reclassify("temperature", {"hot": "blazing"})
 
         Overdue decays are recorded first. Each chunk is a transaction of its own.
