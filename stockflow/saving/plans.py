@@ -10,7 +10,7 @@ from stockflow.eventstore.append import append_following, append_opening
 from stockflow.ledgers import Ledger, Pending, ledger_of
 from stockflow.moments import moment
 from stockflow.saving.facet_changes import changed_facets, facets_before, with_facet_changes
-from stockflow.saving.recovery import arguments, fix, recover
+from stockflow.saving.recovery import arguments, conflict, fix, recover
 from stockflow.saving.work import Work, set_values
 from stockflow.settling import due, settle
 from stockflow.subjects import Subject, subject_of
@@ -101,7 +101,10 @@ def follow(
     instance: "StockflowModel", ledger: Ledger, work: Work, names: frozenset[str] | None
 ) -> None:
     """Append what is pending of an object with a row, unless *names* leaves it out."""
-    prepare_following(instance, ledger, work, names)
+    try:
+        prepare_following(instance, ledger, work, names)
+    except type(instance).DoesNotExist:  # what was deferred cannot be loaded any more
+        raise conflict(instance, work, None) from None
     if not work.events:
         return
     if append_following(*arguments(instance, work)):

@@ -126,8 +126,9 @@ def conflict(
     """Return the error that says how the row differs from the instance."""
     name = f"{instance._meta.label} {instance.pk!r}"
     if row is None:
+        known_lifecycle = instance.__dict__.get("stock_lifecycle", "not loaded")
         return ConcurrentTransition(
-            f"{name} of lifecycle {instance.stock_lifecycle} is gone: it was deleted, adopted by "
+            f"{name} of lifecycle {known_lifecycle} is gone: it was deleted, adopted by "
             "another writer, or its key was changed. Load it again; to save a copy set pk = None "
             "and _state.adding = True."
         )

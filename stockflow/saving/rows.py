@@ -34,7 +34,9 @@ def update_table(
 
     if table is not subject.table:
         return write({})
-    updated = write_recorded()
+    # With nothing to write Django would not look at the row, which may be rolled back.
+    is_sure = not ledger.unconfirmed or _columns(instance, subject, work, given, table)
+    updated = write_recorded() if is_sure else None
     if updated or work.is_blind:
         return updated
     if work.events:

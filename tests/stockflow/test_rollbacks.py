@@ -390,3 +390,17 @@ def test_nothing_is_written_again_without_a_rollback(real: bool) -> None:
     assert trail(lead)[1:] == ["moved hot>warm"]
     assert connection.in_atomic_block is not real
     assert_whole(lead)
+
+
+@pytest.mark.parametrize("names", [["note"], ["temperature"], ["channel"], ["stage"], ["budget"]])
+def test_update_fields_after_a_creation_that_was_rolled_back(real: bool, names: list[str]) -> None:
+    """Django's error where there is no row to update; a plain save inserts it."""
+    with rolled_back():
+        big = BigLead.objects.create()
+    with pytest.raises(DatabaseError, match="did not affect any rows"), transaction.atomic():
+        big.save(update_fields=names)
+    assert not Event.objects.exists()
+    big.save()
+
+    assert trail(big) == ["entered >hot", "entered >draft"]
+    assert_whole(big)

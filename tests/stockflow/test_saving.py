@@ -337,6 +337,19 @@ def test_a_deleted_object_is_not_born_again() -> None:
     assert not Lead.objects.exists()
 
 
+@pytest.mark.parametrize("names", [["note"], ["stock_lifecycle"], ["channel"]])
+def test_a_deferred_instance_of_a_deleted_object_is_told_so(names: list[str]) -> None:
+    """What cannot be loaded any more is gone, and the block stays usable."""
+    Lead.objects.create()
+    lead = Lead.objects.defer(*names).get()
+    Lead.objects.get().delete()
+    lead.channel = "phone"
+    with pytest.raises(ConcurrentTransition, match="is gone"):
+        lead.save()
+
+    assert not Lead.objects.exists()
+
+
 def test_a_row_changed_behind_the_log_is_named() -> None:
     """Raw SQL that changed a state is reported with what the row says."""
     lead = Lead.objects.create()
