@@ -17,7 +17,7 @@ MOST = 2.0
 MOST_FOR_TIMER = 0.3
 """Starting or ending a timer may cost this many bare saves more."""
 
-NOISE = 0.2
+NOISE = 0.5
 """How far off a small run on a busy machine may be: this part of each bound."""
 
 Medians = Mapping[str, float]
