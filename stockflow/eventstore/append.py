@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections
 
@@ -24,21 +24,9 @@ _COLUMNS = (
 )
 # The position of an event is not known to its writer, so nothing is returned.
 _INSERT = f"INSERT INTO stockflow_event ({_COLUMNS}) "
-_LAST = (
-    f" LEFT JOIN stockflow_event l ON (l.application = '{STOCKFLOW}'"
-    " AND l.originator = %s AND l.version = %s)"
-)
 
 Fragment = tuple[str, tuple[Any, ...]]
 """An SQL expression and its parameters."""
-
-
-class _Row(NamedTuple):
-    """The text that finds a row and locks it."""
-
-    table: str
-    tests: str
-    lock: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +61,26 @@ def append_following(
         False, and nothing is written, if the row is not as *key* says.
     """
     arms = _arms(cursor.db, subject, originator, key.version, events, following=key.is_adopted)
-    row, row_values = _locked_row(cursor.db, subject, key)
-    last: Fragment = ("", ())
+    last, last_values = "", []
     if key.is_adopted:
-        last = _LAST, (originator, key.version)
-    if len(arms) == 1:  # most often, and planned faster than a union
-        arm, values = arms[0]
-        sql = f"{_INSERT}SELECT {arm} FROM {row.table} r{last[0]} WHERE {row.tests}{row.lock}"
-        values = (*values, *last[1], *row_values)
-    else:
-        # WITH after INSERT: before it, Python's sqlite3 would not count the rows.
-        sql = f"{_INSERT}WITH s AS (SELECT 1 FROM {row.table} r WHERE {row.tests}{row.lock}) "
-        sql += " UNION ALL ".join(f"SELECT {arm} FROM s{last[0]}" for arm, _ in arms)
-        values = (*row_values, *(v for _, its in arms for v in (*its, *last[1])))
+        last = (
+            f" LEFT JOIN stockflow_event l ON (l.application = '{STOCKFLOW}'"
+            " AND l.originator = %s AND l.version = %s)"
+        )
+        last_values = [originator, key.version]
+    row, values = _locked_row(cursor.db, subject, key)
+    for _, arm_values in arms:
+        values += [*arm_values, *last_values]
+    # WITH after INSERT: before it, Python's sqlite3 would not count the rows.
+    sql = f"{_INSERT}WITH s AS ({row}) " + " UNION ALL ".join(
+        f"SELECT {arm} FROM s{last}" for arm, _ in arms
+    )
     cursor.execute(sql, values)
     return bool(cursor.rowcount == len(events))
 
 
-def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[_Row, list[Any]]:
-    """Return how the subject's row is found, locked, and not found if it is not as *key* says."""
+def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[Any]]:
+    """Return the query of the subject's row; empty if it is not as *key* says."""
     table, columns = subject.table, subject.columns
     states = tuple(name for name in key.states if columns[name].model is table)
     values = [_value(connection, table._meta.pk, key.pk)]
@@ -108,8 +97,8 @@ def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[_Row, list
 @lru_cache(maxsize=1024)
 def _row_text(
     using: str, table: Any, is_adopted: bool, is_dated: bool, states: tuple[str, ...]
-) -> _Row:
-    """Return the text of :func:`_locked_row`.
+) -> str:
+    """Return the text of :func:`_locked_row`'s query.
 
     The lock comes before the events: a writer that inserted first and locked at its UPDATE
     would deadlock with one that came between.
@@ -121,8 +110,8 @@ def _row_text(
     tests.append("r.stock_version = %s")
     tests += ["r.stock_changed_at = %s"] * is_dated
     tests += [f"r.{quote(meta.get_field(name).column)} = %s" for name in states]
-    lock = " FOR NO KEY UPDATE OF r" if connection.vendor == "postgresql" else ""
-    return _Row(quote(meta.db_table), " AND ".join(tests), lock)
+    lock = " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
+    return f"SELECT 1 FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
 
 
 def _arms(
@@ -194,8 +183,7 @@ def _said(told: Circumstances) -> Fragment:
 def clock_of(connection: Any) -> Fragment:
     """Return the database's clock as an expression: microseconds since 1970."""
     if connection.vendor == "postgresql":
-        # As a double it is exact to a quarter of a microsecond, and four times faster than numeric.
-        return "(date_part('epoch', clock_timestamp()) * 1000000)::bigint", ()
+        return "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", ()
     return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
 
 

@@ -18,7 +18,7 @@ def update_table(
 ) -> Any:
     """Update one of the object's tables, with the columns that this save is to write.
 
-    The row is found by lifecycle too, or by version where events were appended or may be
+    The row is found by lifecycle too, and by version where events were appended or may be
     lost: a stale instance saved for its other fields restores nothing.
     """
     ledger, subject = ledger_of(instance), subject_of(type(instance))
@@ -65,12 +65,12 @@ def _columns(
 def _expected(instance: "StockflowModel", ledger: Ledger, work: Work) -> dict[str, Any]:
     if not work.is_adopted:
         return {"stock_lifecycle": None, "stock_version": 0}
-    if work.events:  # appending them found the lifecycle, and locked the row
-        return {"stock_version": work.base}
     expected: dict[str, Any] = {}
     if "stock_lifecycle" in instance.__dict__ and not work.is_blind:
         expected["stock_lifecycle"] = instance.stock_lifecycle
-    if ledger.unconfirmed:
+    if work.events:
+        expected["stock_version"] = work.base
+    elif ledger.unconfirmed:
         expected["stock_version"] = instance.stock_version
         expected["stock_changed_at"] = ledger.changed_at
     return expected
