@@ -60,15 +60,16 @@ class AnyOrder(RuleBasedStateMachine):
     def _save(self, instance: Any, names: list[str] | None = None) -> None:
         known = {field.name for field in instance._meta.concrete_fields}
         try:
-            if names is None:
-                instance.save()
-            else:
-                with transaction.atomic():
-                    instance.save(update_fields=[name for name in names if name in known])
-        except DatabaseError:  # a row to update that was rolled back: save() inserts it
-            return
+            with transaction.atomic():
+                instance.save(update_fields=names and [name for name in names if name in known])
         except ConcurrentTransition:
             self.instances.remove(instance)
+            return
+        except DatabaseError:
+            # A row to update that was rolled back, which save() inserts; or, where SQLite gave
+            # the key of a rolled-back row to another object, an insertion that cannot be.
+            if names is None:
+                self.instances.remove(instance)
             return
         self.lifecycles.add(instance.stock_lifecycle)
         if names is None and row_of(instance)["stock_version"] == instance.stock_version:
