@@ -14,7 +14,8 @@ TEXTS = {".py", ".md", ".toml", ".txt", ".html", ".css", ".sql", ".in", ""}
 
 def texts() -> list[Path]:
     """Return the text files of the project, save those that hold data."""
-    single = [path for path in source.ROOT.iterdir() if path.is_file()]
+    made = {".coverage", ".git"}  # by a run of the tests, and by git in a worktree
+    single = [p for p in source.ROOT.iterdir() if p.is_file() and p.name not in made]
     nested = [p for folder in sorted(FOLDERS) for p in sorted((source.ROOT / folder).rglob("*"))]
     scripts = sorted((source.ROOT / ".ci").iterdir())
     return [
