@@ -17,8 +17,11 @@ MOST = 2.0
 MOST_FOR_TIMER = 0.3
 """Starting or ending a timer may cost this many bare saves more."""
 
-NOISE = 0.5
-"""How far off a small run on a busy machine may be: this part of each bound."""
+NOISE = 1.0
+"""How far off a small run on a busy machine may be, as a part of each bound.
+
+It catches what is grossly slower; whether the targets are met, a whole run tells.
+"""
 
 Medians = Mapping[str, float]
 
