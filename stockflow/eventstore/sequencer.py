@@ -7,8 +7,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from stockflow.errors import InsideTransaction, InvalidIsolation
-from stockflow.eventstore.append import clock_of
 from stockflow.eventstore.chain import GENESIS, columns, link
+from stockflow.eventstore.expressions import clock_of
 from stockflow.tables import Position, Unsequenced
 
 BATCH = 1000
