@@ -15,7 +15,7 @@ from django.forms import modelform_factory
 
 from stockflow.fence import installing
 from stockflow.models import Event
-from tests.crm.models import BigLead, HotLead, Labelled, Lead, Order, Radio, Rep, Tag, Ticket
+from tests.crm.models import BigLead, HotLead, Labelled, Lamp, Lead, Order, Radio, Rep, Tag, Ticket
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole
 
@@ -117,6 +117,28 @@ def test_a_changed_lifecycle(value: str) -> None:
     sql = f"UPDATE crm_lead SET stock_lifecycle = {value}"
     refused("the lifecycle of a row of crm_lead would change", lambda: run(sql))
     works_without_the_fence(lambda: run(sql))
+
+
+def test_a_facet_without_event_where_all_facets_are_columns() -> None:
+    """The quick look at an ordinary save looks at the facets too."""
+    Lamp.objects.create()
+    sql = "UPDATE crm_lamp SET kind = 'b'"
+    refused("a state, facet or version in crm_lamp would change", lambda: run(sql))
+    works_without_the_fence(lambda: run(sql))
+
+
+def test_a_lifecycle_whose_log_agrees() -> None:
+    """Not even to a lifecycle in the same state and version is a row given away."""
+    lamp = Lamp.objects.create()
+    event = Event.objects.get()
+    event.pk, event.originator = None, str(uuid4())
+    event.save(force_insert=True)
+
+    def give() -> None:
+        plain(Lamp).filter(pk=lamp.pk).update(stock_lifecycle=event.originator)
+
+    refused("the lifecycle of a row of crm_lamp would change", give)
+    works_without_the_fence(give)
 
 
 def test_exchanged_lifecycles() -> None:
