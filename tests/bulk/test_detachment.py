@@ -138,7 +138,7 @@ def test_without_it_the_deletion_is_refused() -> None:
     pre_delete.disconnect(sender=Source, dispatch_uid="stockflow.detach")
     try:
         with (
-            pytest.raises(IntegrityError, match="stockflow: a state.*assign the facet"),
+            pytest.raises(IntegrityError, match=r"stockflow: a state.*assign the facet"),
             transaction.atomic(),
         ):
             source.delete()

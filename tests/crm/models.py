@@ -366,9 +366,7 @@ class Visit(StockflowModel):
 
     source = models.ForeignKey(Source, models.SET_NULL, null=True, related_name="+")
     other = models.ForeignKey(Source, models.SET_DEFAULT, null=True, default=None, related_name="+")
-    third = models.ForeignKey(
-        Source, models.SET(no_source), null=True, related_name="+"
-    )
+    third = models.ForeignKey(Source, models.SET(no_source), null=True, related_name="+")
     fourth = models.ForeignKey(Source, models.DO_NOTHING, null=True, related_name="+")
     tag = models.ForeignKey(Tag, on_delete=models.CASCADE, null=True)
     state = StockField(
