@@ -48,11 +48,18 @@ def create(trigger: Trigger) -> str:
     """Return the statements that make *trigger* and its function."""
     name, table = _SQL.quote(trigger.name), _SQL.quote(trigger.table)
     return (
-        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql "
-        f"AS $stockflow${trigger.body}$stockflow$; "
+        f"{replace_body(trigger.name, trigger.body)}; "
         f"DROP TRIGGER IF EXISTS {name} ON {table}; "
         f"CREATE TRIGGER {name} {_WATCHED[trigger.operation].format(table)} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+    )
+
+
+def replace_body(name: str, body: str) -> str:
+    """Return the statement that makes or changes a trigger's function; the trigger stays."""
+    return (
+        f"CREATE OR REPLACE FUNCTION {_SQL.quote(name)}() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $stockflow${body}$stockflow$"
     )
 
 

@@ -142,8 +142,6 @@ def unrecorded_relation(dialect: Dialect, fenced: Fenced, column: str, row: str,
     for name, path in related_columns(fenced)[column]:
         if path.is_fixed and not fenced.is_root:
             continue  # fixed at entry: what stands behind it may change unrecorded
-        if fenced.is_root and name in {field.name for field in fenced.fields}:
-            return "1 = 1"
         test = "e.target IS NOT NULL"
         if not fenced.is_root:
             seen = path.sql(dialect.vendor, dialect.quote)
