@@ -6,14 +6,17 @@ them, so it needs to know no time zone.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db import NotSupportedError, connections
 
+from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.domain.measures.changes import Change
+from stockflow.projections import folded
+from stockflow.projections.ranges import cut
 
 if TYPE_CHECKING:
     from stockflow.fields import StockReference
@@ -33,7 +36,7 @@ _COUNTED: Final = {
 SELECT width_bucket(e.occurred_at, %s::bigint[]), e.model, e.field, e.kind, e.source, e.target,
        {facets}, count(*), {instants}
 FROM asked a JOIN stockflow_event e ON e.model = a.model AND e.field = a.field
-WHERE e.occurred_at >= %s AND e.occurred_at < %s
+WHERE e.occurred_at >= %s AND e.occurred_at < %s{unless}
 GROUP BY {group}""",
     # CROSS JOIN keeps the order of the loops: for each bucket its range of the index.
     "sqlite": """
@@ -41,6 +44,7 @@ SELECT b.key, e.model, e.field, e.kind, e.source, e.target, {facets}, count(*), 
 FROM asked a CROSS JOIN json_each(%s) b CROSS JOIN stockflow_event e
   ON e.model = a.model AND e.field = a.field AND e.occurred_at >= json_extract(b.value, '$[0]')
  AND e.occurred_at < json_extract(b.value, '$[1]')
+WHERE true{unless}
 GROUP BY {group}""",
 }
 # Seconds and the rest apart: the sum of microseconds overflows 64 bits.
@@ -102,6 +106,12 @@ def changes(
         facets=_SPLIT if split else "NULL, NULL",
         instants=_INSTANTS,
         group=", ".join(map(str, range(1, 9 if split else 7))),
+        unless=folded.UNLESS_SERVING,
+    )
+    sql += " UNION ALL " + folded.selects(split=split, vendor=vendor)
+    zone = conf.time_zone()
+    tables = folded.tables(
+        cut(bounds, zone, BEGINNING, opening=opening), zone, vendor=vendor
     )
     first = BEGINNING if opening else bounds[0]
     if vendor == "postgresql":
@@ -109,8 +119,8 @@ def changes(
     else:
         # An empty range keeps bucket 0 in place where the opening is not asked for.
         values = [json.dumps([*zip([first, *bounds], bounds, strict=False)])]
-    rows, settled_until = _run(sql, values, references, using, now, columns=11)
-    return Counted([_change(bounds, *row) for row in rows], settled_until)
+    rows, settled_until = _run(sql, values, references, using, now, columns=11, tables=tables)
+    return Counted(list(_merged(bounds, rows)), settled_until)
 
 
 def members(
@@ -127,10 +137,16 @@ def members(
     return Found(rows, settled_until)
 
 
-def _change(bounds: Sequence[int], bucket: int, *columns: Any) -> Change:
-    *cells, number, seconds, rest = columns
-    offset = seconds * 1_000_000 + rest - number * bounds[bucket - 1] if bucket else 0
-    return Change(bucket, *cells, number, offset)
+def _merged(bounds: Sequence[int], rows: Iterable[Any]) -> Iterator[Change]:
+    """Add up what different parts of the statement counted of one change."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        sums = found.setdefault(row[:-3], [0, 0, 0])
+        for at, number in enumerate(row[-3:]):
+            sums[at] += number
+    for (bucket, *cells), (number, seconds, rest) in found.items():
+        offset = seconds * 1_000_000 + rest - number * bounds[bucket - 1] if bucket else 0
+        yield Change._make((bucket, *cells, number, offset))
 
 
 def _run(
@@ -141,6 +157,7 @@ def _run(
     now: datetime,
     *,
     columns: int,
+    tables: tuple[str, list[Any]] = ("", []),
 ) -> tuple[list[tuple], datetime]:  # type: ignore[type-arg]  # as wide as the statement
     vendor = _vendor(using)
     pairs = sorted({(model, asked.name) for asked in references for model in asked.model_labels})
@@ -148,10 +165,12 @@ def _run(
     overdue = _OVERDUE.format(nulls=", ".join(["NULL"] * (columns - 1)))
     parameters: list[Any] = [
         *(asked if vendor == "postgresql" else map(json.dumps, asked)),
+        *tables[1],
         *values,
     ]
+    heads = f"WITH {_ASKED[vendor]}{',' if tables[0] else ''} {tables[0]}"
     with connections[using].cursor() as cursor:
-        cursor.execute(f"WITH {_ASKED[vendor]}{sql}{overdue}", [*parameters, to_micros(now)])
+        cursor.execute(f"{heads}{sql}{overdue}", [*parameters, to_micros(now)])
         found = cursor.fetchall()
     # The row of the overdue is the one without a first column; a union has no order.
     due = next(row[-1] for row in found if row[0] is None)

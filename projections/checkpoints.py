@@ -1,0 +1,102 @@
+"""Generations: which build of a projection serves, how far each has read, and the flip."""
+
+from collections.abc import Iterable
+
+from django.db import connections, models, transaction
+
+from stockflow.projections.models import Generation, Status
+from stockflow.tables import STOCKFLOW, Position
+
+DROPPED = 5000
+"""How many rows of a retired generation are deleted in one transaction."""
+
+
+def serving(projection: str, *, using: str) -> Generation | None:
+    """Return the generation that answers; None before the first one."""
+    return _of(projection, Status.SERVING, using)
+
+
+def building(projection: str, *, using: str) -> Generation | None:
+    """Return the generation that is being built, as after an interruption."""
+    return _of(projection, Status.BUILDING, using)
+
+
+def last_position(using: str) -> int:
+    """Return the last position that the log of stock events has given."""
+    given = Position.objects.using(using).filter(application=STOCKFLOW)
+    return given.aggregate(last=models.Max("position"))["last"] or 0
+
+
+def advance(generation: Generation, until: int, *, using: str) -> bool:
+    """Move the checkpoint, if nobody else has moved it since it was read.
+
+    On PostgreSQL the row is locked from here to the end of the transaction, so that a second
+    runner waits, finds the checkpoint moved, and folds nothing twice.
+    """
+    moved = (
+        Generation.objects.using(using)
+        .filter(pk=generation.pk, position=generation.position)
+        .exclude(status=Status.RETIRED)
+        .update(position=until)
+    )
+    return bool(moved)
+
+
+def flip(generation: Generation, *, using: str) -> bool:
+    """Let a finished generation serve instead of the one that does; False if it lags behind."""
+    with transaction.atomic(using=using):
+        rows = Generation.objects.using(using).select_for_update().order_by("pk")
+        found = {
+            row.status: row
+            for row in rows.filter(projection=generation.projection).exclude(status=Status.RETIRED)
+        }
+        new, old = found.get(Status.BUILDING), found.get(Status.SERVING)
+        if new is None or new.pk != generation.pk:
+            return False
+        if old is not None:
+            if new.position < old.position:
+                return False
+            old.status = Status.RETIRED
+            old.save(using=using, update_fields=["status"])
+        new.status = Status.SERVING
+        new.save(using=using, update_fields=["status"])
+    return True
+
+
+def retire(generation: Generation, *, using: str) -> None:
+    """Give up a generation; its rows go by :func:`drop_retired`."""
+    own = Generation.objects.using(using).filter(pk=generation.pk)
+    own.update(status=Status.RETIRED)
+
+
+def drop_retired(
+    projection: str, tables: Iterable[str], *, using: str, batch: int = DROPPED
+) -> int:
+    """Delete what retired generations left, in batches: a TRUNCATE would lock out readers.
+
+    Returns:
+        How many rows it deleted.
+    """
+    dropped = 0
+    retired = Generation.objects.using(using).filter(projection=projection, status=Status.RETIRED)
+    for generation in retired:
+        for table in tables:
+            while deleted := _delete(table, generation.pk, batch, using):
+                dropped += deleted
+        generation.delete(using=using)
+    return dropped
+
+
+def _delete(table: str, generation: int, batch: int, using: str) -> int:
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {table} WHERE id IN"
+            f" (SELECT id FROM {table} WHERE generation = %s LIMIT %s)",
+            [generation, batch],
+        )
+        return int(cursor.rowcount)
+
+
+def _of(projection: str, status: Status, using: str) -> Generation | None:
+    found = Generation.objects.using(using).filter(projection=projection, status=status)
+    return found.first()

@@ -1,0 +1,133 @@
+"""The additive base: flow counts by day, folded by the database alone, a batch at a time."""
+
+import json
+from datetime import tzinfo
+from typing import Any, Final
+
+from django.db import connections
+
+from stockflow.domain.days import MICROS_A_DAY, SIZES, days_around
+
+NAME: Final = "flow_counts"
+VERSION: Final = 1
+"""Raised when the rows of a rebuild would differ: generations of another version do not serve."""
+
+APPLICATION: Final = "stockflow"
+"""Whose positions it reads: those of stock events."""
+
+TABLES: Final = ("stockflow_projections_flowcount", "stockflow_projections_net")
+"""The tables that have rows of a generation."""
+
+_STAGE: Final = """
+CREATE TEMPORARY TABLE IF NOT EXISTS stockflow_batch (
+    day integer, model text, field text, kind text, transition text, source text, target text,
+    source_facets text, target_facets text, number bigint, seconds bigint, micros bigint
+)"""
+_BATCH: Final = """
+FROM stockflow_position p JOIN stockflow_event e ON e.id = p.event
+WHERE p.application = %s AND p.position > %s AND p.position <= %s
+AND e.model IS NOT NULL AND e.occurred_at IS NOT NULL"""
+_DAYS: Final = f"SELECT DISTINCT e.occurred_at / {MICROS_A_DAY} {_BATCH}"
+# Days are cut in Python and passed in: the database needs to know no time zone.
+_DAY: Final = {
+    "postgresql": "(%s::integer[])[width_bucket(e.occurred_at, %s::bigint[])]",
+    "sqlite": "(SELECT d.ordinal FROM stockflow_days d WHERE d.start <= e.occurred_at"
+    " ORDER BY d.start DESC LIMIT 1)",
+}
+_AGGREGATE: Final = f"""
+INSERT INTO stockflow_batch
+SELECT {{day}}, e.model, e.field, coalesce(e.kind, ''), coalesce(e.transition, ''),
+       e.source, e.target, coalesce(e.source_facets, ''), coalesce(e.target_facets, ''),
+       count(*), sum(e.occurred_at / 1000000), sum(e.occurred_at %% 1000000)
+{_BATCH}
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
+_DIGEST: Final = {
+    "postgresql": "encode(sha256(convert_to(json_build_array("
+    "c.model, c.field, c.state, c.facets)::text, 'UTF8')), 'hex')",
+    "sqlite": "SHA256(json_array(c.model, c.field, c.state, c.facets))",
+}
+# In one order, so that two generations that meet the same new cells do not lock each other out.
+_CELLS: Final = """
+INSERT INTO stockflow_projections_cell (model, field, state, facets, digest)
+SELECT c.model, c.field, c.state, c.facets, {digest} FROM (
+    SELECT model, field, source AS state, source_facets AS facets FROM stockflow_batch
+    WHERE source IS NOT NULL
+    UNION
+    SELECT model, field, target, target_facets FROM stockflow_batch WHERE target IS NOT NULL
+) c WHERE true ORDER BY 5 ON CONFLICT (digest) DO NOTHING"""
+_RESOLVED: Final = """
+resolved AS (
+    SELECT b.day, b.model, b.field, b.kind, b.transition, b.number, b.seconds, b.micros,
+           coalesce(s.id, 0) AS source, coalesce(t.id, 0) AS target
+    FROM stockflow_batch b
+    LEFT JOIN stockflow_projections_cell s ON s.model = b.model AND s.field = b.field
+     AND s.state = b.source AND s.facets = b.source_facets
+    LEFT JOIN stockflow_projections_cell t ON t.model = b.model AND t.field = b.field
+     AND t.state = b.target AND t.facets = b.target_facets
+)"""
+_PATHS: Final = f"""
+WITH {_RESOLVED}
+INSERT INTO stockflow_projections_path (source, target, model, field, kind, transition)
+SELECT DISTINCT source, target, model, field, kind, transition FROM resolved
+WHERE true ORDER BY 1, 2, 3, 4, 5, 6 ON CONFLICT DO NOTHING"""
+_COUNTS: Final = f"""
+WITH {_RESOLVED}
+INSERT INTO stockflow_projections_flowcount AS kept
+       (generation, day, path, number, seconds, micros)
+SELECT %s, r.day, p.id, r.number, r.seconds, r.micros
+FROM resolved r JOIN stockflow_projections_path p
+  ON p.source = r.source AND p.target = r.target AND p.model = r.model AND p.field = r.field
+ AND p.kind = r.kind AND p.transition = r.transition
+WHERE true ON CONFLICT (generation, day, path) DO UPDATE SET number = kept.number + excluded.number,
+seconds = kept.seconds + excluded.seconds, micros = kept.micros + excluded.micros"""
+_LEVELS: Final = " UNION ALL ".join(
+    f"SELECT {level} AS level, {size} AS size" for level, size in enumerate(SIZES)
+)
+_NETS: Final = f"""
+WITH {_RESOLVED}
+INSERT INTO stockflow_projections_net AS kept (generation, level, block, cell, number)
+SELECT %s, l.level, m.day / l.size, m.cell, sum(m.number) FROM (
+    SELECT day, target AS cell, number FROM resolved WHERE target <> 0
+    UNION ALL SELECT day, source, -number FROM resolved WHERE source <> 0
+) m CROSS JOIN ({_LEVELS}) l
+WHERE true GROUP BY l.level, m.day / l.size, m.cell HAVING sum(m.number) <> 0
+ON CONFLICT (generation, level, block, cell) DO UPDATE SET number = kept.number + excluded.number"""
+
+
+def fold(generation: int, zone: tzinfo, after: int, until: int, *, using: str) -> None:
+    """Add the events after one position and up to another to a generation's rows.
+
+    The caller's transaction moves the checkpoint too.
+    """
+    connection, batch = connections[using], (APPLICATION, after, until)
+    with connection.cursor() as cursor:
+        cursor.execute(_STAGE)
+        cursor.execute("DELETE FROM stockflow_batch")
+        cursor.execute(_DAYS, batch)
+        # Division rounds to zero, so that a day before 1970 may show as the next one.
+        utc_days = {day + near for (day,) in cursor.fetchall() for near in (-1, 0)}
+        days = days_around(utc_days, zone)
+        cursor.execute(
+            _AGGREGATE.format(day=_DAY[connection.vendor]), [*_bound(cursor, days), *batch]
+        )
+        cursor.execute(_CELLS.format(digest=_DIGEST[connection.vendor]))
+        cursor.execute(_PATHS)
+        cursor.execute(_COUNTS, [generation])
+        cursor.execute(_NETS, [generation])
+
+
+def _bound(cursor: Any, days: list[Any]) -> list[Any]:
+    """Return the parameters that tell the statement the days, left in a table on SQLite."""
+    if cursor.db.vendor == "postgresql":
+        return [[day.ordinal for day in days], [day.start for day in days]]
+    cursor.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS stockflow_days"
+        " (start integer PRIMARY KEY, ordinal integer)"
+    )
+    cursor.execute("DELETE FROM stockflow_days")
+    cursor.execute(
+        "INSERT INTO stockflow_days SELECT json_extract(value, '$[0]'),"
+        " json_extract(value, '$[1]') FROM json_each(%s)",
+        [json.dumps(days)],
+    )
+    return []

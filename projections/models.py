@@ -1,0 +1,142 @@
+"""The read tables: what the events add up to, one build of it beside the other."""
+
+from django.db import models
+
+
+class Status(models.TextChoices):
+    """What a generation is there for."""
+
+    BUILDING = "building"
+    SERVING = "serving"
+    RETIRED = "retired"
+
+
+class Generation(models.Model):
+    """One build of a projection, and how far it has read the log.
+
+    Attributes:
+        position: The checkpoint: the last position scanned. What it folded and the checkpoint
+            move in one transaction.
+        zone: The zone whose days it counts by.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    projection = models.CharField(max_length=100)
+    version = models.PositiveIntegerField()
+    zone = models.CharField(max_length=100)
+    status = models.CharField(max_length=10, choices=Status, default=Status.BUILDING)
+    position = models.BigIntegerField(default=0)
+
+    class Meta:
+        app_label = "stockflow_projections"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["projection", "status"],
+                condition=~models.Q(status="retired"),
+                name="stockflow_generation_of_projection",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.projection} {self.id} ({self.status}) at {self.position}"
+
+
+class Cell(models.Model):
+    """A state of a field with its facet values, interned: what the rows of counts refer to.
+
+    Attributes:
+        facets: Canonical JSON text; empty where the event had none.
+        digest: What makes it unique: the text may be longer than an index takes.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    model = models.CharField(max_length=201)
+    field = models.CharField(max_length=100)
+    state = models.CharField(max_length=255)
+    facets = models.TextField()
+    digest = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        app_label = "stockflow_projections"
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.field} {self.state!r} {self.facets}"
+
+
+class Path(models.Model):
+    """A way from one cell to another by one transition, interned; cell 0 is the outside."""
+
+    id = models.BigAutoField(primary_key=True)
+    model = models.CharField(max_length=201)
+    field = models.CharField(max_length=100)
+    kind = models.CharField(max_length=20)
+    transition = models.CharField(max_length=255)
+    source = models.BigIntegerField()
+    target = models.BigIntegerField()
+
+    class Meta:
+        app_label = "stockflow_projections"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "target", "model", "field", "kind", "transition"],
+                name="stockflow_path",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.field} {self.kind}: {self.source} → {self.target}"
+
+
+class FlowCount(models.Model):
+    """How often a path was taken on one local day, and when, added up.
+
+    Attributes:
+        day: The number of the day in the generation's zone, as ``date.toordinal``.
+        seconds: The whole seconds of the instants since 1970, added up.
+        micros: The microseconds beyond them, added up: together they would overflow 64 bits.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    generation = models.BigIntegerField()
+    day = models.IntegerField()
+    path = models.BigIntegerField()
+    number = models.BigIntegerField()
+    seconds = models.BigIntegerField()
+    micros = models.BigIntegerField()
+
+    class Meta:
+        app_label = "stockflow_projections"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["generation", "day", "path"], name="stockflow_flowcount"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"path {self.path} on day {self.day}: {self.number}"
+
+
+class Net(models.Model):
+    """By how much a cell's level changed in a block of days, from which any level is added up.
+
+    Attributes:
+        block: The number of the block: a day's number, divided by the size of the level's blocks.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    generation = models.BigIntegerField()
+    level = models.SmallIntegerField()
+    block = models.IntegerField()
+    cell = models.BigIntegerField()
+    number = models.BigIntegerField()
+
+    class Meta:
+        app_label = "stockflow_projections"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["generation", "level", "block", "cell"], name="stockflow_net"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"cell {self.cell} in block {self.block} of level {self.level}: {self.number:+}"
