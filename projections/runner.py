@@ -37,12 +37,12 @@ def rebuild(using: str = DEFAULT_DB_ALIAS, *, batch_size: int = BATCH) -> Iterat
     add what neither has read.
     """
     generation = _begin(using)
-    while not checkpoints.flip(generation, using=using):
-        generation.refresh_from_db(using=using)
-        if generation.status != Status.BUILDING:
-            return  # another process built it to its end, or gave it up
+    while generation.status == Status.BUILDING:
         catch_up(using, STOCKFLOW)
         yield from fold_new(generation, using=using, batch_size=batch_size)
+        checkpoints.flip(generation, using=using)
+        # Another process may have built it to its end, or given it up.
+        generation.refresh_from_db(using=using)
     checkpoints.drop_retired(flow_counts.NAME, flow_counts.TABLES, using=using)
 
 

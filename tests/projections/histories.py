@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from stockflow.domain.cells import FacetValue, decode_facets, encode_facets
 from stockflow.domain.instants import to_micros
 from stockflow.models import Event
+from stockflow.projections.runner import project
+from stockflow.testing import sequence
 
 START = datetime(2026, 3, 26, tzinfo=UTC)
 STEP = timedelta(hours=6)
@@ -116,11 +118,27 @@ def _cell(channel: FacetValue) -> str:
 
 @contextmanager
 def logged(events: Iterable[Event]) -> Iterator[None]:
-    """Put *events* into the log for the span of the block."""
+    """Put *events* into the log for the span of the block.
+
+    None of them, half of them or all are folded, and what is not may lack its position: that
+    depends on how many they are, so that random histories are met in each way.
+    """
+    rows = list(events)
     with transaction.atomic():
-        Event._default_manager.bulk_create(events)
+        _log(rows, number=len(rows) // 2 if len(rows) % 3 else len(rows), batch=1 + len(rows) % 5)
         yield
         transaction.set_rollback(True)
+
+
+def _log(rows: list[Event], *, number: int, batch: int) -> None:
+    """Write *rows*, the first *number* of them folded in batches, where there are any."""
+    Event._default_manager.bulk_create(rows[:number])
+    if number > 1:
+        sequence()
+        list(project(batch_size=batch))
+    Event._default_manager.bulk_create(rows[number:])
+    if len(rows) % 2:
+        sequence()
 
 
 def standing(
