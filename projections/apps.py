@@ -13,4 +13,6 @@ class ProjectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from stockflow.projections import commands  # noqa: F401, PLC0415  registering is importing
+
         autodiscover_modules("stocks")

@@ -27,6 +27,15 @@ def last_position(using: str) -> int:
     return given.aggregate(last=models.Max("position"))["last"] or 0
 
 
+def reread(generation: Generation, *, using: str) -> bool:
+    """Read anew how far it is and what for; False if another process retired or dropped it."""
+    found = Generation.objects.using(using).filter(pk=generation.pk).first()
+    if found is None or found.status == Status.RETIRED:
+        return False
+    generation.position, generation.status = found.position, found.status
+    return True
+
+
 def advance(generation: Generation, until: int, *, using: str) -> bool:
     """Move the checkpoint, if nobody else has moved it since it was read.
 

@@ -110,9 +110,7 @@ def changes(
     )
     sql += " UNION ALL " + folded.selects(split=split, vendor=vendor)
     zone = conf.time_zone()
-    tables = folded.tables(
-        cut(bounds, zone, BEGINNING, opening=opening), zone, vendor=vendor
-    )
+    tables = folded.tables(cut(bounds, zone, BEGINNING, opening=opening), zone, vendor=vendor)
     first = BEGINNING if opening else bounds[0]
     if vendor == "postgresql":
         values: list[Any] = [list(bounds), first, bounds[-1]]

@@ -37,26 +37,21 @@ def rebuild(using: str = DEFAULT_DB_ALIAS, *, batch_size: int = BATCH) -> Iterat
     add what neither has read.
     """
     generation = _begin(using)
-    while generation.status == Status.BUILDING:
+    while checkpoints.reread(generation, using=using) and generation.status == Status.BUILDING:
         catch_up(using, STOCKFLOW)
         yield from fold_new(generation, using=using, batch_size=batch_size)
         checkpoints.flip(generation, using=using)
-        # Another process may have built it to its end, or given it up.
-        generation.refresh_from_db(using=using)
     checkpoints.drop_retired(flow_counts.NAME, flow_counts.TABLES, using=using)
 
 
-def fold_new(
-    generation: Generation, *, using: str, batch_size: int = BATCH
-) -> Iterator[int]:
+def fold_new(generation: Generation, *, using: str, batch_size: int = BATCH) -> Iterator[int]:
     """Fold into one generation what has a position beyond its checkpoint."""
     last = checkpoints.last_position(using)
     while generation.position < last:
         until = min(generation.position + batch_size, last)
         if fold_batch(generation, until, using=using):
             yield until - generation.position
-        generation.refresh_from_db(using=using)
-        if generation.status == Status.RETIRED:
+        if not checkpoints.reread(generation, using=using):
             return
 
 

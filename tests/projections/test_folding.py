@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,8 +53,12 @@ def rows() -> list[set[Any]]:
     serving = checkpoints.serving(flow_counts.NAME, using="default")
     assert serving is not None
     own = {"generation": serving.pk}
-    counts = FlowCount.objects.filter(**own).values_list("day", "path", "number", "seconds", "micros")
-    nets = Net.objects.filter(**own).exclude(number=0).values_list("level", "block", "cell", "number")
+    counts = FlowCount.objects.filter(**own).values_list(
+        "day", "path", "number", "seconds", "micros"
+    )
+    nets = (
+        Net.objects.filter(**own).exclude(number=0).values_list("level", "block", "cell", "number")
+    )
     return [set(counts), set(nets)]
 
 
@@ -212,3 +217,32 @@ def test_paths_are_shared() -> None:
     list(runner.rebuild())
 
     assert Path.objects.count() == 2
+
+
+def test_commands_fold_rebuild_and_compare(capsys: Any) -> None:
+    """`project`, `replay` and `replay --check` say how far they read."""
+    with pytest.raises(CommandError, match="Nothing serves yet"):
+        call_command("stockflow", "replay", "--check")
+    log(a_life())
+    for words in (["project"], ["replay"], ["replay", "--check"]):
+        call_command("stockflow", *words)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "Folded 2 positions.",
+        "Replayed 2 positions; the new generation serves.",
+        "Checked 2 positions: what serves is what the log adds up to.",
+    ]
+
+
+@pytest.mark.parametrize("table", [FlowCount, Net])
+def test_a_check_names_what_differs(table: Any) -> None:
+    """An altered row is shown, and goes on serving."""
+    log(a_life())
+    list(runner.project())
+    table.objects.update(number=9)
+
+    with pytest.raises(CommandError, match=r"differ from the log.*stockflow replay"):
+        call_command("stockflow", "replay", "--check")
+
+    assert set(table.objects.values_list("number", flat=True)) == {9}
+    assert Generation.objects.count() == 1
