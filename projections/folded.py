@@ -25,8 +25,8 @@ _BLOCKS: Final = """
 SELECT 0, c.model, c.field, 'standing', NULL, c.state, NULL, {target_facets}, sums.number, 0, 0
 FROM (
     SELECT n.cell, CAST(sum(n.number) AS bigint) AS number
-    FROM serving s CROSS JOIN blocks b JOIN stockflow_projections_net n
-      ON n.generation = s.id AND n.level = b.level AND n.block >= b.first AND n.block < b.last
+    FROM serving s CROSS JOIN blocks b CROSS JOIN stockflow_projections_net n
+    WHERE n.generation = s.id AND n.level = b.level AND n.block >= b.first AND n.block < b.last
     GROUP BY n.cell
 ) sums JOIN stockflow_projections_cell c ON c.id = sums.cell
 JOIN asked a ON a.model = c.model AND a.field = c.field WHERE sums.number <> 0"""
@@ -36,8 +36,8 @@ SELECT sums.bucket, p.model, p.field, p.kind, s.state, t.state, {source_facets},
 FROM (
     SELECT w.bucket, n.path, CAST(sum(n.number) AS bigint) AS number,
            CAST(sum(n.seconds) AS bigint) AS seconds, CAST(sum(n.micros) AS bigint) AS micros
-    FROM serving s CROSS JOIN whole w JOIN stockflow_projections_flowcount n
-      ON n.generation = s.id AND n.day >= w.first AND n.day < w.last
+    FROM serving s CROSS JOIN whole w CROSS JOIN stockflow_projections_flowcount n
+    WHERE n.generation = s.id AND n.day >= w.first AND n.day < w.last
     GROUP BY w.bucket, n.path
 ) sums JOIN stockflow_projections_path p ON p.id = sums.path
 JOIN asked a ON a.model = p.model AND a.field = p.field
@@ -55,8 +55,8 @@ SELECT r.bucket, counted.* FROM serving CROSS JOIN asked a CROSS JOIN pieces r C
 ) counted""",
     "sqlite": """
 SELECT r.bucket, {sums} FROM serving CROSS JOIN asked a CROSS JOIN pieces r
-CROSS JOIN stockflow_event e ON e.model = a.model AND e.field = a.field
- AND e.occurred_at >= r.start AND e.occurred_at < r.stop GROUP BY r.bucket, {group}""",
+CROSS JOIN stockflow_event e INDEXED BY stockflow_event_occurred
+  ON e.model = a.model AND e.field = a.field AND e.occurred_at >= r.start AND e.occurred_at < r.stop GROUP BY r.bucket, {group}""",
 }
 _LATE: Final = """
 SELECT w.bucket, {sums} FROM (

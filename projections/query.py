@@ -38,11 +38,12 @@ SELECT width_bucket(e.occurred_at, %s::bigint[]), e.model, e.field, e.kind, e.so
 FROM asked a JOIN stockflow_event e ON e.model = a.model AND e.field = a.field
 WHERE e.occurred_at >= %s AND e.occurred_at < %s{unless}
 GROUP BY {group}""",
-    # CROSS JOIN keeps the order of the loops: for each bucket its range of the index.
+    # CROSS JOIN keeps the order of the loops: for each bucket its range of the index, which is
+    # named, or SQLite may make one of its own over the whole log for each question.
     "sqlite": """
 SELECT b.key, e.model, e.field, e.kind, e.source, e.target, {facets}, count(*), {instants}
 FROM asked a CROSS JOIN json_each(%s) b CROSS JOIN stockflow_event e
-  ON e.model = a.model AND e.field = a.field AND e.occurred_at >= json_extract(b.value, '$[0]')
+  INDEXED BY stockflow_event_occurred ON e.model = a.model AND e.field = a.field AND e.occurred_at >= json_extract(b.value, '$[0]')
  AND e.occurred_at < json_extract(b.value, '$[1]')
 WHERE true{unless}
 GROUP BY {group}""",

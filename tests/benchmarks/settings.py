@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "django_fsm_log",
     "simple_history",
     "stockflow",
+    "stockflow.projections",
     "tests.benchmarks",
 ]
 # The history of simple-history refers to auth, so both are made in the same step.
