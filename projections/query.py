@@ -130,7 +130,7 @@ def members(
 def _change(bounds: Sequence[int], bucket: int, *columns: Any) -> Change:
     *cells, number, seconds, rest = columns
     offset = seconds * 1_000_000 + rest - number * bounds[bucket - 1] if bucket else 0
-    return Change(bucket, *cells, number, offset)
+    return Change._make((bucket, *cells, number, offset))
 
 
 def _run(

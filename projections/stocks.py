@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Unpack, overload
 from uuid import UUID
 
 from django.db import router
@@ -15,9 +15,11 @@ from stockflow.domain.intervals import Grain
 from stockflow.domain.measures.changes import Place
 from stockflow.domain.measures.levels import in_order, levels
 from stockflow.errors import InvalidDeclaration
-from stockflow.projections import query, registry
+from stockflow.projections import as_known, query, registry
 from stockflow.projections.answers import Answer, Member, Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of, values_of
+from stockflow.projections.statements import Known
+from stockflow.projections.stock_measures import StockMeasures
 
 if TYPE_CHECKING:
     from django.db import models
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 500
 
 
-class Stock:
+class Stock(StockMeasures):
     """The objects whose stock field is in one of some states.
 
     ::
@@ -84,18 +86,25 @@ class Stock:
         return router.db_for_read(self.reference.model)
 
     @overload
-    def count(self, at: datetime | None = None, by: None = None) -> int: ...
+    def count(self, at: datetime | None = None, by: None = None, **known: Unpack[Known]) -> int: ...
     @overload
-    def count(self, at: datetime | None = None, *, by: By) -> dict[Any, int]: ...
+    def count(
+        self, at: datetime | None = None, *, by: By, **known: Unpack[Known]
+    ) -> dict[Any, int]: ...
     @overload
-    def count(self, at: datetime | None, by: By) -> dict[Any, int]: ...
-    def count(self, at: datetime | None = None, by: By | None = None) -> int | dict[Any, int]:
+    def count(self, at: datetime | None, by: By, **known: Unpack[Known]) -> dict[Any, int]: ...
+    def count(
+        self, at: datetime | None = None, by: By | None = None, **known: Unpack[Known]
+    ) -> int | dict[Any, int]:
         """Return the level: how many objects are in it.
 
         Args:
             at: The instant asked about, inclusive: what happened then has happened. Now,
                 which is all that the log holds, where it is not given.
             by: The facet to split by.
+            known: ``as_known_at=`` a position of the log or an instant: what was known then of
+                *at*; or ``sequenced=True``
+                (:class:`~stockflow.projections.statements.Known`).
 
         Returns:
             A number of objects; with *by* a mapping from facet value to number, without the
@@ -108,11 +117,12 @@ class Stock:
         """
         using, lookup = self.using, lookup_of(self.reference, by)
         now = conf.now(using)
-        counted = query.changes(
+        counted = as_known.changes(
             [self.reference],
             [_after(at, now)],
             using=using,
             now=now,
+            known=known,
             split=lookup is not None,
         )
         found = levels(
@@ -133,6 +143,7 @@ class Stock:
         every: Grain | timedelta,
         by: By | None = None,
         tz: tzinfo | None = None,
+        **known: Unpack[Known],
     ) -> Series:
         """Return the level at each bucket's end.
 
@@ -153,7 +164,7 @@ class Stock:
             InvalidBuckets: If the range or *every* cannot be cut.
             UnknownFacet: If the field does not declare the facet.
         """
-        answers = level_series([self], start, end, every=every, by=by, tz=tz)
+        answers = level_series([self], start, end, every=every, by=by, tz=tz, known=known)
         return answers[self.slug]
 
     def members(self, at: datetime | None = None) -> Answer[Member]:
@@ -190,6 +201,7 @@ def level_series(
     every: Grain | timedelta,
     by: By | None,
     tz: tzinfo | None,
+    known: Known,
 ) -> dict[str, Series]:
     """Return the series of several stocks of one database, by slug, from one statement."""
     asked = list(stocks)
@@ -197,11 +209,12 @@ def level_series(
     using = asked[0].using
     now = conf.now(using)
     cut = begun(start, end, every, tz, now)
-    counted = query.changes(
+    counted = as_known.changes(
         [stock.reference for stock in asked],
         bounds_of(start, cut),
         using=using,
         now=now,
+        known=known,
         split=by is not None,
     )
     answers = {}
@@ -213,7 +226,9 @@ def level_series(
             value_of=value_of(stock.reference, lookup),
         )
         ends = {value: level[1:] for value, level in found.items()}
-        answers[stock.slug] = Series(cut, ends, counted.settled_until, lookup)
+        answers[stock.slug] = Series(
+            cut, ends, counted.holds.settled_until, lookup, counted.holds.position
+        )
     return answers
 
 

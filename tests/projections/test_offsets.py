@@ -1,6 +1,7 @@
 """What is added up within a bucket is exact: exposure is made of it."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -41,7 +42,7 @@ def test_offset_is_brute_force(events: list[Event]) -> None:
         found = asked(bounds)
 
     assert all(change.offset == 0 for change in found if change.bucket == 0)
-    for n, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False), start=1):
+    for n, (start, end) in enumerate(pairwise(bounds), start=1):
         inside = [histories.micros(e) for e in own if start <= histories.micros(e) < end]
         assert sum(c.offset for c in found if c.bucket == n) == sum(inside) - len(inside) * start
         assert sum(c.number for c in found if c.bucket == n) == len(inside)
