@@ -7,6 +7,7 @@ from typing import Unpack
 from stockflow.domain.intervals import Grain
 from stockflow.errors import InvalidDeclaration
 from stockflow.projections import registry
+from stockflow.projections.alluvials import AlluvialRow, alluvial
 from stockflow.projections.answers import Series
 from stockflow.projections.facets import By, Facet, lookup_of
 from stockflow.projections.flows import Flow
@@ -14,6 +15,7 @@ from stockflow.projections.measured import Cutting
 from stockflow.projections.roll_forwards import RollForward, roll_forward
 from stockflow.projections.statements import Known
 from stockflow.projections.stocks import Stock, level_series
+from stockflow.projections.tables import Table
 
 
 class Process:
@@ -91,6 +93,21 @@ class Process:
         Arguments and errors are those of :meth:`Stock.opening`.
         """
         return roll_forward(self.stocks, self.flows, start, end, cutting)
+
+    def alluvial(
+        self, start: datetime, end: datetime, **known: Unpack[Known]
+    ) -> dict[str, Table[AlluvialRow]]:
+        """Return where the objects of just before *start* are just before *end*, by stock field.
+
+        One row for each pair of states with objects, None being the outside; nobody is counted
+        twice. Rows with one *was* sum to its opening level, with one *became* to its closing
+        level. An object that came and went between is in none.
+
+        Raises:
+            InvalidInstant: If a bound is not an aware datetime, or in the future.
+            InvalidBuckets: If *end* is not after *start*.
+        """
+        return alluvial(self.stocks, start, end, known)
 
     def _check(self) -> None:
         for kind, given in (Stock, self.stocks), (Flow, self.flows), (Facet, self.facets):

@@ -25,4 +25,4 @@ def live_counts(stock: "Countable", lookup: str | None) -> dict[Value, int] | No
     if lookup is None:
         return {None: rows.count()}
     found = rows.order_by().values_list(lookup).annotate(number=Count("pk"))
-    return {value: number for value, number in found}
+    return dict(found)

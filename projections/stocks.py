@@ -19,7 +19,9 @@ from stockflow.projections import as_known, query, registry
 from stockflow.projections.answers import Answer, Member, Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of, values_of
 from stockflow.projections.statements import Known
+from stockflow.projections.stock_cohorts import StockCohorts
 from stockflow.projections.stock_measures import StockMeasures
+from stockflow.projections.stock_spells import StockSpells
 
 if TYPE_CHECKING:
     from django.db import models
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 500
 
 
-class Stock(StockMeasures):
+class Stock(StockMeasures, StockSpells, StockCohorts):
     """The objects whose stock field is in one of some states.
 
     ::

@@ -210,7 +210,7 @@ def event_of(n: int) -> Event:
 def test_unknown_is_none(declared: Any) -> None:
     """Of an empty stock no ratio is known, and none is 0."""
     stock = stock_of(declared)
-    asked = {"every": END - FIRST}
+    asked: Any = {"every": END - FIRST}
     ratios = (stock.churn, stock.turnover, stock.days_in_stock, stock.cover)
 
     assert [ask(FIRST, END, **asked)[0].value for ask in ratios] == [None] * 4

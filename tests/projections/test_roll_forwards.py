@@ -32,7 +32,7 @@ def process_of(declared: Any, *ends: tuple[str | None, str | None]) -> Process:
         table.clear()
     stocks = {state: Stock(state, Lead.temperature, states=[state]) for state in STATES}
     pipeline = Stock("pipeline", Lead.temperature, states=["hot", "warm"])
-    every = {None: None, **stocks}
+    every: dict[str | None, Stock | None] = {None: None, **stocks}
     flows = [
         Flow(f"flow{n}", sources=[every[source]], sinks=[every[sink]])
         for n, (source, sink) in enumerate(ends)
@@ -102,7 +102,7 @@ def test_unexplained_is_what_rows_have_more(declared: Any) -> None:
     process = process_of(declared)
     for channel in ("web", "web", "fair"):
         Lead.objects.create(channel=channel)
-    ask = {"start": NOW - timedelta(days=1), "end": NOW + timedelta(days=1), "every": "day"}
+    ask: Any = {"start": NOW - timedelta(days=1), "end": NOW + timedelta(days=1), "every": "day"}
 
     assert [row.unexplained for row in process.roll_forward(**ask)["hot"]] == [None, 0]
     split = process.roll_forward(**ask, by="channel")["hot"]
@@ -127,7 +127,7 @@ def test_facet_at_entry_is_not_held_against_rows(declared: Any) -> None:
     offered = Stock("offered", Sale.state, states=["offered"])
     process = Process("sales", stocks=[offered])
     Sale.objects.create(seller=Rep.objects.create(name="Ann", team="north"))
-    ask = {"start": NOW, "end": NOW + timedelta(days=1), "every": "day"}
+    ask: Any = {"start": NOW, "end": NOW + timedelta(days=1), "every": "day"}
 
     assert [r.unexplained for r in process.roll_forward(**ask, by="seller__team")["offered"]] == [
         None
