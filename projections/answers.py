@@ -105,7 +105,8 @@ def begun(
     start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo | None, now: datetime
 ) -> tuple[Bucket, ...]:
     """Cut the buckets of a series, without those that begin after *now*."""
-    cut = buckets(start, end, every, conf.time_zone() if tz is None else tz)
+    zone = conf.time_zone() if tz is None else tz
+    cut = buckets(start, end, every, zone, first_weekday=conf.first_weekday())
     return tuple(bucket for bucket in cut if bucket.start <= now)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stockflow.domain.measures.changes import Change
 from stockflow.projections import query
-from stockflow.projections.statements import Holds, Known, Statement, run, vendor_of
+from stockflow.projections.statements import Holds, Known, Statement, knows_all, run, vendor_of
 
 if TYPE_CHECKING:
     from stockflow.fields import StockReference
@@ -32,6 +32,15 @@ SELECT {bucket}, e.model, e.field, e.kind, e.source, e.target, {facets}, {late},
        CAST(sum(e.occurred_at / 1000000) AS bigint), CAST(sum(e.occurred_at %% 1000000) AS bigint)
 {between}
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
+
+_MEMBERS: Final = """
+SELECT last.originator, last.target, last.target_facets, last.since FROM (
+  SELECT e.originator, e.target, e.target_facets,
+         row_number() OVER (PARTITION BY e.originator ORDER BY e.version DESC) AS back,
+         max(CASE WHEN e.kind <> 'reclassified' THEN e.occurred_at END)
+           OVER (PARTITION BY e.originator) AS since
+  FROM asked a JOIN {log} WHERE e.occurred_at < %s
+) last WHERE last.back = 1 AND last.target IN (SELECT name FROM states)"""
 
 
 class AsKnown(NamedTuple):
@@ -63,7 +72,7 @@ def changes(
 
     What is known now comes from there, since it may be folded.
     """
-    if known.get("as_known_at") is None and not known.get("sequenced"):
+    if knows_all(known):
         counted = query.changes(
             references, bounds, using=using, now=now, opening=opening, split=split
         )
@@ -71,6 +80,23 @@ def changes(
     statement = _counted(bounds, using, opening=opening, split=split, late="0")
     rows, holds = run(statement, references, using=using, now=now, known=known)
     return AsKnown([_change(bounds, row) for row in rows], holds)
+
+
+def members(
+    reference: "StockReference",
+    states: Iterable[str],
+    before: int,
+    *,
+    using: str,
+    now: datetime,
+    known: Known,
+) -> tuple[list[Any], Holds]:
+    """Find members as :func:`query.members` does, from what *known* knows of the log."""
+    if knows_all(known):
+        found = query.members(reference, states, before, using=using, now=now)
+        return list(found.members), Holds(found.settled_until, None)
+    statement = Statement(_MEMBERS, [before], 4)
+    return run(statement, [reference], using=using, now=now, known=known, states=states)
 
 
 def restated(

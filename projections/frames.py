@@ -1,6 +1,7 @@
 """Rows as frames of pandas and polars, which are extras: imported when asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,13 +22,15 @@ class Framed(Iterable[Any]):
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the rows as a pandas frame; needs ``pip install django-stockflow[pandas]``."""
-        import pandas as pd  # noqa: PLC0415  an extra
+        with _extra("pandas"):
+            import pandas as pd  # noqa: PLC0415  an extra
 
         return pd.DataFrame(self._by_column())
 
     def to_polars(self) -> "pl.DataFrame":
         """Return the rows as a polars frame; needs ``pip install django-stockflow[polars]``."""
-        import polars as pl  # noqa: PLC0415  an extra
+        with _extra("polars"):
+            import polars as pl  # noqa: PLC0415  an extra
 
         return pl.DataFrame(self._by_column(), strict=False, infer_schema_length=None)
 
@@ -38,6 +41,17 @@ class Framed(Iterable[Any]):
     def _by_column(self) -> dict[str, list[Any]]:
         rows = self._flat()
         return {name: _plain([row[n] for row in rows]) for n, name in enumerate(self.columns)}
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say how to install *name* where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{name} is not installed, and makes the frame: pip install django-stockflow[{name}]."
+        ) from error
 
 
 def _plain(values: list[Any]) -> list[Any]:

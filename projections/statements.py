@@ -100,6 +100,8 @@ def run(
         f"answer AS ({statement.sql.replace('{log}', log)})"
         + _SETTLED.format(nulls=", ".join(["NULL"] * statement.columns), now=to_micros(now))
     )
+    if known.get("sequenced"):
+        _catch_up(using)
     asked = lists if vendor == "postgresql" else [json.dumps(one) for one in lists]
     with connections[using].cursor() as cursor:
         cursor.execute(sql, [*asked, *statement.values])
@@ -110,11 +112,18 @@ def run(
     return rows, Holds(now if due is None else from_micros(due), reached)
 
 
+def knows_all(known: Known) -> bool:
+    """Whether nothing of the log is left out: what is not sequenced yet is known too."""
+    return known.get("as_known_at") is None and not known.get("sequenced")
+
+
 def known_sql(known: Known, now: datetime) -> str:
     """Return the statement of the last position that *known* knows; nothing where it knows all."""
+    if knows_all(known):
+        return ""
     at = known.get("as_known_at")
     if at is None:
-        return _LAST.format("") if known.get("sequenced") else ""
+        return _LAST.format("")
     if isinstance(at, int) and not isinstance(at, bool):
         if at < 0:
             raise InvalidInstant(f"as_known_at is {at}, but positions count from 1.")
@@ -154,3 +163,10 @@ def _require_given(known: Known, reached: int | None, using: str) -> None:
             f"as_known_at is {at}, but the last position given is {last}: what such an answer "
             "says could still change."
         )
+
+
+def _catch_up(using: str) -> None:
+    """Give positions to what is committed, where a reader may: the answer is as new as it can be."""
+    from stockflow.eventstore.sequencer import catch_up  # noqa: PLC0415  needs the app registry
+
+    catch_up(using, STOCKFLOW)

@@ -1,11 +1,15 @@
 """What can be measured of a stock: each number a series with its unit."""
 
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
 from typing import Unpack
 
+from stockflow.domain.intervals import Grain
 from stockflow.domain.measures import formulas
+from stockflow.projections.facets import By
 from stockflow.projections.measured import Countable, Cutting, MeasureSeries, measured
 from stockflow.projections.peaks import ExtremeSeries, extremes
+from stockflow.projections.restatements import RestatementRow, restatement
+from stockflow.projections.tables import Table
 
 
 class StockMeasures:
@@ -134,3 +138,29 @@ class StockMeasures:
         that of the highest; facet values cannot be added up, as each peaks at its own time.
         """
         return extremes(self, start, end, cutting)
+
+    def restatement(
+        self: Countable,
+        start: datetime,
+        end: datetime,
+        *,
+        earlier: int | datetime,
+        later: int | datetime | None = None,
+        every: Grain | timedelta,
+        by: By | None = None,
+        tz: tzinfo | None = None,
+    ) -> Table[RestatementRow]:
+        """Return what was restated between two states of knowledge, in items.
+
+        One row for each bucket, and with *by* each facet value, of which something else was
+        said *later* than *earlier*; none where nothing was. Both are positions of the log, or
+        instants, which mean the last position given by then; *later* is the last one given
+        where it is left out.
+
+        Raises:
+            InvalidInstant: If one of them is in the future or not given yet, or *earlier* is
+                after *later*.
+        """
+        return restatement(
+            self, start, end, earlier=earlier, later=later, every=every, by=by, tz=tz
+        )

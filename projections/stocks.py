@@ -169,29 +169,32 @@ class Stock(StockMeasures, StockSpells, StockCohorts):
         answers = level_series([self], start, end, every=every, by=by, tz=tz, known=known)
         return answers[self.slug]
 
-    def members(self, at: datetime | None = None) -> Answer[Member]:
+    def members(self, at: datetime | None = None, **known: Unpack[Known]) -> Answer[Member]:
         """Return the objects behind the number, in the order of their keys in the log.
 
         The log alone decides who is one; the objects are then fetched as they are now.
 
         Args:
             at: As for :meth:`count`.
+            known: As for :meth:`count`; since when is what was known then.
 
         Raises:
             InvalidInstant: As for :meth:`count`.
         """
         using = self.using
         now = conf.now(using)
-        found = query.members(self.reference, self.states, _after(at, now), using=using, now=now)
-        lifecycles = [UUID(row[0]) for row in found.members]
+        found, holds = as_known.members(
+            self.reference, self.states, _after(at, now), using=using, now=now, known=known
+        )
+        lifecycles = [UUID(row[0]) for row in found]
         objects = _fetch(self.reference.model, using, lifecycles)
         facets_in = values_of(self.reference)
         return Answer(
             (
                 Member(key, objects.get(key), state, from_micros(since), dict(facets_in(facets)))
-                for key, (_, state, facets, since) in zip(lifecycles, found.members, strict=True)
+                for key, (_, state, facets, since) in zip(lifecycles, found, strict=True)
             ),
-            found.settled_until,
+            *holds,
         )
 
 

@@ -1,5 +1,6 @@
 """Each measure of a stock or flow equals brute force over the events, in each bucket and cell."""
 
+import sys
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -258,3 +259,25 @@ def test_rows_become_frames(declared: Any) -> None:
     assert polars["channel"].to_list() == ["web", "not recorded"] * 2
     assert pandas["value"].tolist() == polars["value"].to_list() == [1] * 4
     assert str(pandas["start"].dt.tz) == "UTC"
+
+
+def test_weeks_begin_as_the_settings_say(declared: Any, settings: Any) -> None:
+    """Without a setting on Monday."""
+    stock = stock_of(declared)
+    settings.STOCKFLOW_FIRST_WEEKDAY = "sunday"
+    series = stock.closing(START, END, every="week")
+
+    assert [row.start.strftime("%a") for row in series] == ["Thu", "Sun"]
+    assert [row.start for row in stock.series(START, END, every="week")] == [
+        row.start for row in series
+    ]
+
+
+@pytest.mark.parametrize("name", ["pandas", "polars"])
+def test_missing_extra_is_named(declared: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+    series = stock_of(declared).closing(FIRST, END, every="week")
+    monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ModuleNotFoundError, match=rf"django-stockflow\[{name}\]"):
+        getattr(series, f"to_{name}")()

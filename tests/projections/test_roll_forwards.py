@@ -32,9 +32,9 @@ def process_of(declared: Any, *ends: tuple[str | None, str | None]) -> Process:
         table.clear()
     stocks = {state: Stock(state, Lead.temperature, states=[state]) for state in STATES}
     pipeline = Stock("pipeline", Lead.temperature, states=["hot", "warm"])
-    every: dict[str | None, Stock | None] = {None: None, **stocks}
+    every: dict[str, Stock] = stocks
     flows = [
-        Flow(f"flow{n}", sources=[every[source]], sinks=[every[sink]])
+        Flow(f"flow{n}", sources=[every.get(source or "")], sinks=[every.get(sink or "")])
         for n, (source, sink) in enumerate(ends)
         if (source, sink) != (None, None)
     ]
