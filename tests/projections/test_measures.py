@@ -281,3 +281,34 @@ def test_missing_extra_is_named(declared: Any, name: str, monkeypatch: pytest.Mo
 
     with pytest.raises(ModuleNotFoundError, match=rf"django-stockflow\[{name}\]"):
         getattr(series, f"to_{name}")()
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        pytest.param("Europe/Berlin", (2026, 3, 29), 23, id="berlin-spring"),
+        pytest.param("Europe/Berlin", (2025, 10, 26), 25, id="berlin-autumn"),
+        pytest.param("Australia/Lord_Howe", (2026, 4, 5), 24.5, id="half-an-hour-more"),
+        pytest.param("Asia/Kathmandu", (2026, 3, 29), 24, id="a-quarter-hour-off"),
+        pytest.param("America/Santiago", (2025, 9, 7), 23, id="without-midnight"),
+        pytest.param("Pacific/Apia", (2011, 12, 29), 24, id="before-the-day-that-never-was"),
+    ],
+)
+def test_days_have_their_true_length(
+    declared: Any, zone: str, day: tuple[int, int, int], hours: float
+) -> None:
+    """One item is exposed for as long as the local day lasts, and is one item on average."""
+    stock, tz = stock_of(declared), ZoneInfo(zone)
+    rows = [event_of(0)]
+    rows[0].occurred_at = to_micros(datetime(2011, 1, 1, tzinfo=tz))
+    noon = datetime(*day, 12, tzinfo=tz)
+    with logged(rows):
+        ask: Any = {"start": noon, "end": noon + timedelta(days=4), "every": "day", "tz": tz}
+        ask["start"] -= timedelta(days=2)
+        exposure, average = stock.exposure(**ask), stock.average_level(**ask)
+        peaks = stock.extremes(**ask)
+
+    (row,) = [one for one in exposure if one.start <= noon < one.end]
+    assert row.value == pytest.approx(hours / 24)
+    assert {one.value for one in average} == {1.0}
+    assert {one[2:4] for one in peaks} == {(1, 1)}
