@@ -57,6 +57,11 @@ def restatement(
     cut = begun(start, end, every, tz, now)
     bounds = [min(bound, to_micros(now) + 1) for bound in bounds_of(start, cut)]
     known: Known = {"sequenced": True} if later is None else {"as_known_at": later}
+    if isinstance(earlier, datetime) and isinstance(later, datetime) and earlier > later:
+        raise InvalidInstant(
+            f"earlier is {earlier.isoformat()}, which is after {later.isoformat()} that it is "
+            "compared with: exchange the two."
+        )
     found = as_known.restated(
         [stock.reference],
         bounds,

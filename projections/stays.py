@@ -1,7 +1,10 @@
 """Stays as the buckets of a question know of them."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from stockflow import conf
@@ -32,7 +35,8 @@ class Bounds(NamedTuple):
     is_partial: bool
 
 
-class Observed(NamedTuple):
+@dataclass(frozen=True)
+class Observed:
     """The stays in a stock until the last bucket's end, and what splits them."""
 
     spells: list[Spell]
@@ -41,6 +45,16 @@ class Observed(NamedTuple):
     holds: Holds
     lookup: str | None
     value_of: Callable[[str | None], Value]
+
+    @cached_property
+    def edges(self) -> list[int]:
+        """The bounds of the buckets, the last just after now where it runs."""
+        return [*(bound.start for bound in self.bounds), *(b.until for b in self.bounds[-1:])]
+
+    def bucket_of(self, at: int | None) -> int | None:
+        """Return the number of the bucket that has an instant, if any has."""
+        found = -1 if at is None else bisect_right(self.edges, at) - 1
+        return found if 0 <= found < len(self.bounds) else None
 
     def by_value(self) -> dict[Value, list[Spell]]:
         """Return the stays by the facet value with which they began; the whole is always there."""

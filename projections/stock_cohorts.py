@@ -12,7 +12,7 @@ from stockflow.domain.measures.lifecycles import Growth, by_object, growth, rete
 from stockflow.domain.measures.little import Little, little
 from stockflow.domain.measures.spells import Spell, merged
 from stockflow.projections.measured import Countable, Cutting
-from stockflow.projections.stays import Observed, observe
+from stockflow.projections.stays import Bounds, Observed, observe
 from stockflow.projections.tables import Table
 
 Row = tuple[Any, ...]
@@ -55,15 +55,11 @@ class StockCohorts:
         """
         seen = observe(self, start, end, cutting)
         groups = _lives_by_value(seen)
+        found = {value: growth(groups[value].values(), seen.edges) for value in in_order(groups)}
         rows = [
-            (
-                *bound.bucket,
-                *growth(groups[value].values(), bound.start, bound.until),
-                bound.is_partial,
-                value,
-            )
-            for bound in seen.bounds
-            for value in in_order(groups)
+            (*bound.bucket, *own[n], bound.is_partial, value)
+            for n, bound in enumerate(seen.bounds)
+            for value, own in found.items()
         ]
         fields = ("start", "end", *Growth._fields, "is_partial", "facet")
         units = dict.fromkeys(Growth._fields, "item")
@@ -109,15 +105,12 @@ class StockCohorts:
         with which it began.
         """
         seen = observe(self, start, end, cutting)
+        edges = [*seen.edges[:-1], *(bound.elapsed_until for bound in seen.bounds[-1:])]
+        found = {value: little(own, edges) for value, own in seen.by_value().items()}
         rows = [
-            (
-                *bound.bucket,
-                *little(own, bound.start, bound.elapsed_until),
-                bound.is_partial,
-                value,
-            )
-            for bound in seen.bounds
-            for value, own in seen.by_value().items()
+            (*bound.bucket, *own[n], bound.is_partial, value)
+            for n, bound in enumerate(seen.bounds)
+            for value, own in found.items()
         ]
         fields = ("start", "end", *Little._fields, "is_partial", "facet")
         units = {
@@ -163,10 +156,10 @@ class StockCohorts:
         reached = {key: merged(own, to.states) for key, own in lives.items()}
         rows = [
             (*bound.bucket, *found, bound.is_partial, value)
-            for bound in seen.bounds
-            for value, found in _converted(
-                seen, entered, reached, (bound.start, bound.until), within, first_only
-            ).items()
+            for bound, groups in zip(
+                seen.bounds, _entries(seen, entered, first_only=first_only), strict=True
+            )
+            for value, found in _converted(seen, groups, reached, bound, within).items()
         ]
         fields = ("start", "end", *Conversion._fields, "is_partial", "facet")
         units = dict.fromkeys(("entries", "converted", "immature"), "item")
@@ -181,25 +174,27 @@ def _lives_by_value(seen: Observed) -> dict[Value, Lives]:
     return found
 
 
+def _entries(seen: Observed, entered: Lives, *, first_only: bool) -> list[dict[Value, Lives]]:
+    """Return for each bucket the stays that began in it, by facet value and object."""
+    found: list[dict[Value, Lives]] = [{} if seen.lookup else {None: {}} for _ in seen.bounds]
+    for key, own in entered.items():
+        for spell in own[:1] if first_only else own:
+            bucket = seen.bucket_of(spell.entered)
+            if bucket is not None:
+                lives = found[bucket].setdefault(seen.value_of(spell.facets), {})
+                lives.setdefault(key, []).append(spell)
+    return found
+
+
 def _converted(
-    seen: Observed,
-    entered: Lives,
-    reached: Lives,
-    bucket: tuple[int, int],
-    within: timedelta,
-    first_only: bool,
+    seen: Observed, groups: dict[Value, Lives], reached: Lives, bound: Bounds, within: timedelta
 ) -> dict[Value, Conversion]:
-    first = {key: own[:1] for key, own in entered.items()} if first_only else entered
-    groups: dict[Value, Lives] = {} if seen.lookup else {None: {}}
-    for key, own in first.items():
-        for spell in own:
-            groups.setdefault(seen.value_of(spell.facets), {}).setdefault(key, []).append(spell)
     return {
         value: conversion(
             groups[value],
             reached,
-            start=bucket[0],
-            end=bucket[1],
+            start=bound.start,
+            end=bound.until,
             within=within // MICROSECOND,
             observed_until=to_micros(seen.now),
         )

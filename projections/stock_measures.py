@@ -159,7 +159,7 @@ class StockMeasures:
 
         Raises:
             InvalidInstant: If one of them is in the future or not given yet, or *earlier* is
-                after *later*.
+                after *later* where both are of one kind.
         """
         return restatement(
             self, start, end, earlier=earlier, later=later, every=every, by=by, tz=tz

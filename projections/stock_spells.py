@@ -84,14 +84,18 @@ class StockSpells:
         and for what that leaves out. ``passing=False`` leaves out those that took no time.
         """
         seen = observe(self, start, end, cutting, merged=merged)
-        rows = []
-        for bound in seen.bounds:
-            for value, own in seen.by_value().items():
-                inside = [
-                    s for s in own if s.left is not None and bound.start <= s.left < bound.until
-                ]
-                durations = [n for n in completed(inside) if n or passing]
-                rows.append((*bound.bucket, *dwell(durations), bound.is_partial, value))
+        durations: dict[Any, list[list[int]]] = {}
+        for value, own in seen.by_value().items():
+            ended = durations[value] = [[] for _ in seen.bounds]
+            for spell in own:
+                bucket = seen.bucket_of(spell.left)
+                if bucket is not None:
+                    ended[bucket] += [n for n in completed([spell]) if n or passing]
+        rows = [
+            (*bound.bucket, *dwell(ended[n]), bound.is_partial, value)
+            for n, bound in enumerate(seen.bounds)
+            for value, ended in durations.items()
+        ]
         units = dict.fromkeys(("mean", "median", "p90", "shortest", "longest"), "day")
         units |= dict.fromkeys(("completed", "passing"), "item")
         fields = (*_EDGES, *Dwell._fields, *_PARTIAL)

@@ -1,7 +1,8 @@
 """Lifecycles: who is new in a stock, who stayed, who came back, who went."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from stockflow.domain.measures.spells import Spell
@@ -48,25 +49,53 @@ def by_object(spells: Iterable[Spell]) -> dict[str, list[Spell]]:
     return {key: list(own) for key, own in groupby(ordered, key=lambda spell: spell.lifecycle)}
 
 
-def growth(lives: Iterable[Sequence[Spell]], start: int, end: int) -> Growth:
-    """Return what became of each object between two instants, in microseconds.
+def presence(own: Iterable[Spell], bounds: Sequence[int]) -> list[tuple[int, int]]:
+    """Return at which of *bounds* an object was a member just before, as ranges of their numbers.
+
+    >>> presence([Spell("a", "hot", 0, 7), Spell("a", "hot", 8, 40)], [5, 10, 20, 50])
+    [(0, 3)]
+    """
+    found: list[tuple[int, int]] = []
+    for spell in own:
+        first = bisect_right(bounds, spell.entered)
+        last = len(bounds) if spell.left is None else bisect_right(bounds, spell.left)
+        if first >= last:
+            continue
+        if found and found[-1][1] >= first:
+            found[-1] = found[-1][0], last
+        else:
+            found.append((first, last))
+    return found
+
+
+def growth(lives: Iterable[Sequence[Spell]], bounds: Sequence[int]) -> list[Growth]:
+    """Return what became of the objects in each bucket.
 
     >>> stays = [[Spell("a", "hot", 0, None)], [Spell("b", "hot", 5, 7)], [Spell("c", "hot", 6, None)]]
-    >>> growth(stays, 4, 9)
-    Growth(retained=1, new=1, resurrected=0, dormant=0, transient=1)
+    >>> growth(stays, [4, 9])
+    [Growth(retained=1, new=1, resurrected=0, dormant=0, transient=1)]
+
+    Args:
+        lives: The stays of each object, in order.
+        bounds: Ascending instants in microseconds; the first bucket lies between the first two.
     """
-    found = dict.fromkeys(Growth._fields, 0)
+    buckets = len(bounds) - 1
+    steps = [0] * (buckets + 1)
+    new, back, gone, passed = ([0] * (buckets + 1) for _ in range(4))
     for own in lives:
-        opened = any(spell.is_member(start) for spell in own)
-        closed = any(spell.is_member(end) for spell in own)
-        before = any(spell.entered < start for spell in own)
-        if opened:
-            found["retained" if closed else "dormant"] += 1
-        elif closed:
-            found["resurrected" if before else "new"] += 1
-        elif any(start <= spell.entered < end for spell in own):
-            found["transient"] += 1
-    return Growth(**found)
+        here = presence(own, bounds)
+        for first, last in here:
+            steps[first] += 1
+            steps[min(last - 1, buckets)] -= 1
+            if first:
+                (back if own[0].entered < bounds[first - 1] else new)[first - 1] += 1
+            if last <= buckets:
+                gone[last - 1] += 1
+        for bucket in {bisect_right(bounds, spell.entered) - 1 for spell in own}:
+            is_there = any(first <= bucket + 1 and bucket < last for first, last in here)
+            passed[bucket] += 0 <= bucket < buckets and not is_there
+    columns = (accumulate(steps), new, back, gone, passed)
+    return [Growth(*row) for row in zip(*columns, strict=True)][:buckets]
 
 
 class Cohort(NamedTuple):
@@ -97,26 +126,30 @@ def retention(
         observed_until: The instant up to which stays are known, inclusive.
         or_after: Count who was there at an end or any time after it, instead of at the end.
     """
-    buckets = list(pairwise(bounds))
-    cohorts: list[list[Sequence[Spell]]] = [[] for _ in buckets]
+    buckets = len(bounds) - 1
+    sizes = [0] * buckets
+    steps = [[0] * (buckets + 2) for _ in range(buckets)]
     for own in lives:
-        if not own[0].is_truncated:
-            for n, (start, end) in enumerate(buckets):
-                if start <= own[0].entered < end:
-                    cohorts[n].append(own)
-    found = []
-    for n, cohort in enumerate(cohorts):
-        counts: list[int | None] = []
-        for _, end in buckets[n:]:
-            if end > observed_until:
-                counts.append(None)
-                continue
-            counts.append(sum(_is_there(own, end, or_after=or_after) for own in cohort))
-        found.append(Cohort(len(cohort), tuple(counts)))
-    return found
-
-
-def _is_there(own: Sequence[Spell], end: int, *, or_after: bool) -> bool:
-    if any(spell.is_member(end) for spell in own):
-        return True
-    return or_after and any(spell.entered >= end for spell in own)
+        bucket = bisect_right(bounds, own[0].entered) - 1
+        if own[0].is_truncated or not 0 <= bucket < buckets:
+            continue
+        sizes[bucket] += 1
+        here = presence(own, bounds)
+        if or_after:
+            last = here[-1][1] if here else 0
+            here = [(bucket + 1, max(last, bisect_right(bounds, own[-1].entered)))]
+        for first, last in here:
+            steps[bucket][first] += 1
+            steps[bucket][max(first, last)] -= 1
+    return [
+        Cohort(
+            size,
+            tuple(
+                number if end <= observed_until else None
+                for number, end in zip(
+                    list(accumulate(own))[bucket + 1 : -1], bounds[bucket + 1 :], strict=True
+                )
+            ),
+        )
+        for bucket, (size, own) in enumerate(zip(sizes, steps, strict=True))
+    ]

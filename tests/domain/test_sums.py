@@ -118,11 +118,11 @@ def test_back_within_the_bucket_is_retained() -> None:
     """Only both ends count; the flows show the way between."""
     own = [Spell("a", "hot", 0, 5, "cold"), Spell("a", "hot", 7, None)]
 
-    assert growth([own], 3, 9).retained == 1
-    assert growth([own], 6, 9).resurrected == 1
-    assert growth([own], 3, 6).quick_ratio == 0.0
-    assert growth([own], 3, 9).quick_ratio is None
-    assert (growth([own], 3, 9).opening, growth([own], 3, 9).closing) == (1, 1)
+    (back,), (again,), (gone,) = (growth([own], bounds) for bounds in ([3, 9], [6, 9], [3, 6]))
+
+    assert (back.retained, again.resurrected, gone.dormant) == (1, 1, 1)
+    assert (back.quick_ratio, gone.quick_ratio) == (None, 0.0)
+    assert (back.opening, back.closing) == (1, 1)
 
 
 def test_adopted_objects_are_of_no_cohort() -> None:

@@ -198,6 +198,8 @@ def test_restatement_has_an_order(declared: Any) -> None:
         give_positions(rows, 2)
         with pytest.raises(InvalidInstant, match="exchange the two"):
             hot.restatement(FIRST, END, earlier=2, later=1, every="day")
+        with pytest.raises(InvalidInstant, match="exchange the two"):
+            hot.restatement(FIRST, END, earlier=NOW, later=START, every="day")
         restated = hot.restatement(FIRST, END, earlier=START, every=END - FIRST)
         (row,) = restated
 
