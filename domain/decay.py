@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from dateutil.relativedelta import relativedelta
 
@@ -15,13 +15,28 @@ Delay = Length | Callable[[Any], "Length | datetime | None"]
 instant itself, or None for never."""
 
 
+OnFalse = Literal["retry", "skip", "park"]
+"""What becomes of a decay whose conditions are false when it is due: it stays overdue and is
+tried again, it does not happen in this stay, or it is set aside for a person."""
+
+
 @dataclass(frozen=True)
 class Decay:
-    """A transition that happens by itself, some time after its source was entered."""
+    """A transition that happens by itself, some time after its source was entered.
+
+    Attributes:
+        transition: The method.
+        source: The state that it leaves.
+        delay: How long after its entry.
+        on_false: What becomes of it when its conditions are false.
+        max_lateness: A decay later than this is left to a person; None for any.
+    """
 
     transition: str
     source: str
     delay: Delay
+    on_false: OnFalse = "retry"
+    max_lateness: timedelta | None = None
 
     def due_at(self, since: datetime, subject: Any) -> datetime | None:
         """Return when it is due for *subject*, in its state since *since*; None for never.

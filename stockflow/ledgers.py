@@ -22,6 +22,9 @@ class Pending:
     facets: Mapping[str, Any]
     circumstances: Circumstances
     had_timer: bool = False
+    decay: str | None = None
+    """The decay that the new due instant belongs to, where the clock did not simply begin anew."""
+    changes_due: bool = False
 
     @property
     def changes_state(self) -> bool:
@@ -113,3 +116,34 @@ def note_loaded(instance: Any, columns: Iterable[str]) -> None:
     """Remember what the row holds in the facet *columns* that are loaded."""
     known = instance.__dict__
     ledger_of(instance).loaded.update({name: known[name] for name in columns if name in known})
+
+
+def remember(
+    instance: Any,
+    field: Any,
+    kind: Kind,
+    call: Call,
+    source: str | None,
+    target: str | None,
+    *,
+    had_timer: bool = False,
+    decay: str | None = None,
+    changes_due: bool = False,
+) -> None:
+    """Add an event to be written by the next save."""
+    instance.stock_changed_at = call.at
+    ledger_of(instance).pending.append(
+        Pending(
+            field.name,
+            kind,
+            call.transition,
+            source,
+            target,
+            call.at,
+            instance._facet_values(),
+            call.circumstances,
+            had_timer,
+            decay,
+            changes_due,
+        )
+    )

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from stockflow.domain.errors import UnknownState
-from stockflow.ledgers import Call, Ledger, Pending, ledger_of
+from stockflow.ledgers import Call, Ledger, ledger_of, remember
 from stockflow.moments import moment
 from stockflow.settling import due, settle
 from stockflow.tables import Kind
@@ -70,30 +70,3 @@ def moved(instance: Any, field: "StockField", state: Any) -> None:
     known[field.since_name], known[field.due_name] = call.at, due_at
     call.recorded = True
     remember(instance, field, Kind.MOVED, call, source, state, had_timer=had_timer)
-
-
-def remember(
-    instance: Any,
-    field: "StockField",
-    kind: Kind,
-    call: Call,
-    source: str | None,
-    target: str | None,
-    *,
-    had_timer: bool = False,
-) -> None:
-    """Add an event to be written by the next save."""
-    instance.stock_changed_at = call.at
-    ledger_of(instance).pending.append(
-        Pending(
-            field.name,
-            kind,
-            call.transition,
-            source,
-            target,
-            call.at,
-            instance._facet_values(),
-            call.circumstances,
-            had_timer,
-        )
-    )

@@ -74,8 +74,12 @@ def _build(model: type[models.Model]) -> Subject:
     )
 
 
-def locked_rows(model: type[models.Model], using: str) -> "models.QuerySet[Any]":
+def locked_rows(
+    model: type[models.Model], using: str, *, skip_locked: bool = False
+) -> "models.QuerySet[Any]":
     """Return all rows of *model*, to be locked as a save locks them.
+
+    With *skip_locked* those that somebody else has locked are left out.
 
     That is in the table that has the version: a child's own table locked first would
     deadlock with a save, which begins at the parent's.
@@ -85,4 +89,4 @@ def locked_rows(model: type[models.Model], using: str) -> "models.QuerySet[Any]"
         return rows.all()
     path = model._meta.get_path_to_parent(subject_of(model).table)
     of = "__".join(step.join_field.name for step in path) or "self"
-    return rows.select_for_update(no_key=True, of=(of,))
+    return rows.select_for_update(no_key=True, of=(of,), skip_locked=skip_locked)

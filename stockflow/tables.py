@@ -152,12 +152,14 @@ class ScheduledTransition(models.Model):
     lifecycle = models.UUIDField()
     model = models.CharField(max_length=201)
     field = models.CharField(max_length=100)
-    version = models.BigIntegerField(help_text="The version with which the state was entered.")
+    version = models.BigIntegerField(help_text="The version that set the clock.")
     transition = models.CharField(max_length=255)
     due_at = models.BigIntegerField(help_text="Microseconds since 1970 UTC.")
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     error = models.TextField(default="", db_default="")
     parked_at = models.BigIntegerField(null=True)
+    retry_at = models.BigIntegerField(null=True, help_text="Not tried again before.")
+    released_at = models.BigIntegerField(null=True, help_text="From when its lateness counts.")
 
     class Meta:
         app_label = "stockflow"

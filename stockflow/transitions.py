@@ -3,11 +3,12 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
 import django_fsm
 
-from stockflow.domain.decay import Delay
+from stockflow.domain.decay import Delay, OnFalse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +21,9 @@ class Extras:
 
     after: Delay | None = None
     flow: str = ""
+    on_false: OnFalse = "retry"
+    max_lateness: timedelta | None = None
+    restarts_clock: bool = True
     order: int = 0
     """The place in the order of declaration; native transitions have none, and no decay."""
 
@@ -38,6 +42,9 @@ def transition(
     *,
     after: Delay | None = None,
     flow: str = "",
+    on_false: OnFalse = "retry",
+    max_lateness: timedelta | None = None,
+    restarts_clock: bool = True,
 ) -> Callable[[F], F]:
     """Declare a method to be a transition of *field*.
 
@@ -56,8 +63,14 @@ def transition(
             ``timedelta``, a ``relativedelta`` (calendar), or a function of the instance that
             gives one of these, the due instant, or None for never.
         flow: The name under which the history shows it; the method's own by default.
+        on_false: What becomes of a decay whose conditions are false when it is due: ``"retry"``
+            lets it stay overdue until they are true, ``"skip"`` lets it not happen in this stay,
+            ``"park"`` sets it aside for a person.
+        max_lateness: A decay that is later than this is parked for a person.
+        restarts_clock: Whether a transition from a state to itself lets the state's decays
+            begin anew; else they stay due when they were.
     """
-    extras = Extras(after, flow, next(_declared))
+    extras = Extras(after, flow, on_false, max_lateness, restarts_clock, next(_declared))
     return django_fsm.transition(
         getattr(field, "name", None) if hasattr(field, "model_labels") else field,  # type: ignore[arg-type]
         source,
