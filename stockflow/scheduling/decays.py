@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.apps import apps
@@ -15,6 +15,7 @@ from stockflow.domain.instants import from_micros, to_micros
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Objects
+from stockflow.scheduling.setwise import Setwise
 from stockflow.scheduling.outcomes import Chunk, Failure
 from stockflow.subjects import locked_rows, stock_fields
 from stockflow.tables import ScheduledTransition
@@ -63,28 +64,38 @@ def fire_due(
         if turn:
             time.sleep(_PAUSE)
         busy = False
-        for timers in _pages(until, using, chunk_size):
-            limit = from_micros(timers[-1].due_at) if len(timers) == chunk_size else until
-            chunk = _fire_chunk(timers, limit, using)
+        for page in _pages(until, using, chunk_size):
+            chunk = _fire_chunk(page, using)
             busy = busy or bool(chunk.busy)
             yield chunk
         if not busy:
             return
 
 
-def _pages(until: datetime, using: str, size: int) -> Iterator[list[ScheduledTransition]]:
+class Page(NamedTuple):
+    """Some timers in due order.
+
+    Attributes:
+        timers: Their keys, due instants and models.
+        limit: The last instant up to which the decays that follow are fired with them.
+        is_full: Whether more may be due.
+    """
+
+    timers: list[tuple[int, int, str]]
+    limit: datetime
+    is_full: bool
+
+
+def _pages(until: datetime, using: str, size: int) -> Iterator[Page]:
     """Yield the due timers in due order; those that chained decays start on the way, too."""
-    due, last = _due(until, using), None
-    while True:
-        following = due
-        if last is not None:
-            beyond = Q(due_at__gt=last.due_at) | Q(due_at=last.due_at, id__gt=last.id)
-            following = due.filter(beyond, due_at__gte=last.due_at)
-        timers = list(following[:size])
-        if not timers:
-            return
-        last = timers[-1]
-        yield timers
+    due = _due(until, using)
+    following = due
+    while timers := list(following.values_list("id", "due_at", "model")[:size]):
+        last, at, _ = timers[-1]
+        is_full = len(timers) == size
+        yield Page(timers, from_micros(at) if is_full else until, is_full)
+        beyond = Q(due_at__gt=at) | Q(due_at=at, id__gt=last)
+        following = due.filter(beyond, due_at__gte=at)
 
 
 def _due(until: datetime, using: str) -> Any:
@@ -94,35 +105,52 @@ def _due(until: datetime, using: str) -> Any:
     return due.order_by("due_at", "id")
 
 
-def _fire_chunk(timers: Sequence[ScheduledTransition], limit: datetime, using: str) -> Chunk:
+def _fire_chunk(page: Page, using: str) -> Chunk:
     try:
-        return _fire(timers, limit, using, careful=False)
+        return _fire(page, using, careful=False)
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # one of them fails: find out which, and hold up nobody else
-        return _fire(timers, limit, using, careful=True)
+        return _fire(page, using, careful=True)
 
 
-def _fire(
-    timers: Sequence[ScheduledTransition], limit: datetime, using: str, *, careful: bool
-) -> Chunk:
+def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
     chunk = Chunk()
     with transaction.atomic(using=using):
-        for model, lifecycles in _by_model(timers, using, chunk):
+        ids = [timer for timer, _, _ in page.timers]
+        if page.is_full and not careful:
+            ids = _fire_setwise(page, using, chunk)
+        for model, lifecycles in _by_model(ids, using, chunk) if ids else ():
             left: list[UUID] = lifecycles
             if not careful and uniform.is_uniform(model):
-                left = uniform.fire(model, lifecycles, limit, using, chunk)
+                left = uniform.fire(model, lifecycles, page.limit, using, chunk)
             if left:
-                _fire_objects(model, left, limit, using, chunk, careful=careful)
+                _fire_objects(model, left, page.limit, using, chunk, careful=careful)
     return chunk
 
 
+def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[int]:
+    """Fire what SQL alone can; return the timers that are left."""
+    by_label: dict[str, list[int]] = {}
+    for timer, _, label in page.timers:
+        by_label.setdefault(label, []).append(timer)
+    done: set[int] = set()
+    first, last = page.timers[0][1], page.timers[-1][1]
+    for label in sorted(by_label):
+        app, _, name = label.partition(".")
+        model: Any = apps.all_models[app].get(name) if app in apps.all_models else None
+        if model is not None and uniform.is_uniform(model):
+            done |= Setwise(model, using).fire(first, last, by_label[label])
+    chunk.fired += len(done)
+    return [timer for timer, _, _ in page.timers if timer not in done]
+
+
 def _by_model(
-    timers: Sequence[ScheduledTransition], using: str, chunk: Chunk
+    ids: Sequence[int], using: str, chunk: Chunk
 ) -> list[tuple[type[models.Model], list[UUID]]]:
     """Return the objects of each model, always in the same order of models."""
     labels: dict[UUID, type[Any]] = {}
-    for timer in timers:
+    for timer in ScheduledTransition.objects.using(using).filter(id__in=ids):
         try:
             model = apps.get_model(timer.model)
         except LookupError as error:
