@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 
 from stockflow.domain.decay import Decay, Delay, OnFalse
 
@@ -26,6 +26,7 @@ class Rule:
     on_error: str | None = None
     on_false: OnFalse = "retry"
     max_lateness: timedelta | None = None
+    zone: tzinfo | None = None
     restarts_clock: bool = True
 
 
@@ -71,7 +72,7 @@ class Machine:
     def decays(self, state: str) -> tuple[Decay, ...]:
         """The decays that start when *state* is entered, as declared."""
         return tuple(
-            Decay(rule.transition, state, rule.delay, rule.on_false, rule.max_lateness)
+            Decay(rule.transition, state, rule.delay, rule.on_false, rule.max_lateness, rule.zone)
             for rule in self.rules
             if rule.delay is not None and self._leaves(rule, state)
         )
@@ -83,6 +84,14 @@ class Machine:
         for rule in named or [rule for rule in rules if self._leaves(rule, state)]:
             return rule.targets[0] if rule.targets and len(rule.targets) == 1 else None
         return None
+
+    def restarts_clock(self, transition: str | None, state: str) -> bool:
+        """Whether *transition* from *state* to itself lets the decays of the state begin anew."""
+        return all(
+            rule.restarts_clock
+            for rule in self.rules
+            if rule.transition == transition and self._leaves(rule, state)
+        )
 
     def _leaves(self, rule: Rule, state: str) -> bool:
         if rule.source == ANY_OTHER:

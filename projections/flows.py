@@ -15,7 +15,7 @@ from stockflow.domain.measures.changes import FLOW_KINDS, Place, Value
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.rates import flow_counts, rate
 from stockflow.errors import InvalidDeclaration
-from stockflow.projections import query, registry
+from stockflow.projections import forecasts, query, registry
 from stockflow.projections.answers import Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.stocks import Stock
@@ -142,6 +142,25 @@ class Flow:
         found, settled_until = self._counts(cut, start, lookup, now)
         return Series(cut, found, settled_until, lookup)
 
+    def scheduled(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        every: Grain | timedelta,
+        tz: tzinfo | None = None,
+    ) -> Series:
+        """Return how many decays of the flow are due in each bucket, if nobody acts before.
+
+        The decays of states that objects are in now: what follows after them is not known, and
+        parked ones are not counted. Buckets may lie in the future.
+
+        Raises:
+            InvalidInstant: If a bound is not an aware datetime.
+            InvalidBuckets: If the range or *every* cannot be cut.
+        """
+        return forecasts.scheduled(self, start, end, every, tz)
+
     def rate(self, start: datetime, end: datetime, *, per: Grain | timedelta) -> float:
         """Return how many events happened per *per*, over the time that has passed.
 
@@ -183,6 +202,11 @@ class Flow:
             value_of=value_of(self.reference, lookup),
         )
         return found, counted.settled_until
+
+    @property
+    def places(self) -> tuple[frozenset[Place], frozenset[Place]]:
+        """Where its objects come from, and where they go to."""
+        return self._places(self.sources), self._places(self.sinks)
 
     @cached_property
     def _models(self) -> frozenset[str]:

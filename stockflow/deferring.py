@@ -55,7 +55,10 @@ def schedule_of(instance: Any, field: "StockField") -> Due:
     The earliest one is due when the row says, whatever the code says by now.
     """
     known = instance.__dict__
-    due = {d.transition: d.due_at(known[field.since_name], instance) for d in decays_of(instance, field)}
+    due = {
+        d.transition: d.due_at(known[field.since_name], instance)
+        for d in decays_of(instance, field)
+    }
     due |= told(instance, field)
     current = due_decay(instance, field)
     if current is not None and known[field.due_name] is not None:
@@ -65,10 +68,16 @@ def schedule_of(instance: Any, field: "StockField") -> Due:
 
 def told(instance: Any, field: "StockField") -> Due:
     """Return what events have said of the decays since the present state was entered."""
-    found: Due = {}
+    return {name: due for name, (_, due) in changes(instance, field).items()}
+
+
+def changes(instance: Any, field: "StockField") -> dict[str, tuple[str, datetime | None]]:
+    """Return the last change of each decay since the present state was entered, by transition."""
+    found: dict[str, tuple[str, datetime | None]] = {}
     for event in reversed(ledger_of(instance).pending):
         if event.field == field.name:
-            found = _said(event.circumstances.data) | found
+            data = event.circumstances.data
+            found = _parsed(json.loads(data) if data else {}) | found
             if event.changes_state:
                 return found
     logged = Event.objects.using(instance._state.db or "default").filter(
@@ -77,20 +86,18 @@ def told(instance: Any, field: "StockField") -> Due:
     for kind, source, target, payload in logged.order_by("-version").values_list(
         "kind", "source", "target", "payload"
     ):
-        said = json.loads(bytes(payload)).get("data", {}) if payload else {}
-        found = _parsed(said) | found
+        found = _parsed(json.loads(bytes(payload)).get("data", {}) if payload else {}) | found
         if kind == Kind.MOVED or source != target:
             break
     return found
 
 
-def _said(data: str) -> Due:
-    return _parsed(json.loads(data)) if data else {}
-
-
-def _parsed(data: Mapping[str, Any]) -> Due:
-    due: Mapping[str, str | None] = data.get(KEY, {}).get("due", {})
-    return {name: at and datetime.fromisoformat(at) for name, at in due.items()}
+def _parsed(data: Mapping[str, Any]) -> dict[str, tuple[str, datetime | None]]:
+    said = data.get(KEY, {"due": {}})
+    return {
+        name: (said["change"], at and datetime.fromisoformat(at))
+        for name, at in said["due"].items()
+    }
 
 
 def data_of(change: str, due: Due) -> str:
@@ -109,15 +116,27 @@ def defer(instance: Any, field: "StockField", call: Call, change: str, due: Due)
     dated = [(at, name) for name, at in (schedule_of(instance, field) | due).items() if at]
     first = min(dated, key=lambda pair: pair[0], default=None)
     known[field.due_name] = first and max(first[0], call.at)
-    told = replace(call.circumstances, data=merge(call.circumstances.data, data_of(change, due)))
     remember(
         instance,
         field,
         Kind.RECLASSIFIED,
-        replace(call, circumstances=told),
+        _telling(call, change, due),
         state,
         state,
         had_timer=had_timer,
         decay=first and first[1],
         changes_due=True,
     )
+
+
+def keep(instance: Any, field: "StockField", call: Call) -> tuple[str | None, Call]:
+    """Return the decay that stays due when it is, and the *call* with data that say so."""
+    due, current = schedule_of(instance, field), due_decay(instance, field)
+    if current is None:
+        return None, call
+    return current.transition, _telling(call, "kept", due)
+
+
+def _telling(call: Call, change: str, due: Due) -> Call:
+    told = call.circumstances
+    return replace(call, circumstances=replace(told, data=merge(told.data, data_of(change, due))))

@@ -69,6 +69,8 @@ class Ledger:
     pending: list[Pending] = field(default_factory=list)
     unconfirmed: list[Batch] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
+    delays: dict[str, Any] = field(default_factory=dict)
+    """The values, as the row holds them, of the fields that say how long a state lasts."""
     calls: list[Call] = field(default_factory=list)
     decay: Call | None = None
     floor: datetime | None = None
@@ -78,7 +80,7 @@ class Ledger:
     def copy(self) -> "Ledger":
         """Return an independent one, as a copy or a pickle of the instance needs it."""
         pending, unconfirmed = list(self.pending), list(self.unconfirmed)
-        return Ledger(pending, unconfirmed, dict(self.loaded), floor=self.floor)
+        return Ledger(pending, unconfirmed, dict(self.loaded), dict(self.delays), floor=self.floor)
 
     @property
     def changed_at(self) -> datetime | None:
@@ -116,6 +118,12 @@ def note_loaded(instance: Any, columns: Iterable[str]) -> None:
     """Remember what the row holds in the facet *columns* that are loaded."""
     known = instance.__dict__
     ledger_of(instance).loaded.update({name: known[name] for name in columns if name in known})
+
+
+def note_delays(instance: Any, columns: Iterable[str]) -> None:
+    """Remember what the row holds in *columns*, which say how long a state lasts."""
+    known = instance.__dict__
+    ledger_of(instance).delays.update({name: known[name] for name in columns if name in known})
 
 
 def remember(

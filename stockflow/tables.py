@@ -176,3 +176,27 @@ class ScheduledTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.lifecycle}: {self.transition} of {self.field}"
+
+
+class PeriodicRun(models.Model):
+    """One run of a periodic job, for one of its periods."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=255)
+    period = models.BigIntegerField(help_text="Its start: microseconds since 1970 UTC.")
+    started_at = models.BigIntegerField()
+    ended_at = models.BigIntegerField(null=True)
+    result = models.TextField(default="")
+    error = models.TextField(default="")
+
+    class Meta:
+        app_label = "stockflow"
+        constraints = [
+            models.UniqueConstraint(fields=["name", "period"], name="stockflow_run_of_period"),
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(ended_at=None), name="stockflow_run_alone"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, run {self.id}"

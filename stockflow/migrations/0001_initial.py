@@ -84,6 +84,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='PeriodicRun',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=255)),
+                ('period', models.BigIntegerField(help_text='Its start: microseconds since 1970 UTC.')),
+                ('started_at', models.BigIntegerField()),
+                ('ended_at', models.BigIntegerField(null=True)),
+                ('result', models.TextField(default='')),
+                ('error', models.TextField(default='')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('name', 'period'), name='stockflow_run_of_period'), models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('name',), name='stockflow_run_alone')],
+            },
+        ),
+        migrations.CreateModel(
             name='Snapshot',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),

@@ -15,12 +15,10 @@ from stockflow.domain.instants import from_micros, to_micros
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Objects
+from stockflow.scheduling.outcomes import Chunk
 from stockflow.scheduling.setwise import Setwise
-from stockflow.scheduling.outcomes import Chunk, Failure
 from stockflow.subjects import locked_rows, stock_fields
 from stockflow.tables import ScheduledTransition
-
-__all__ = ["Chunk", "Failure", "count_due", "fire_due", "next_due"]
 
 CHUNK = 2_000
 """How many timers one transaction takes."""

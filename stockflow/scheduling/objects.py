@@ -24,6 +24,7 @@ from stockflow.tables import ScheduledTransition
 TURNS_AT_ONE_INSTANT = 100
 """More decays of one object at one instant than this are taken for a loop."""
 
+
 class Objects:
     """The locked objects of one model in one chunk.
 
@@ -109,9 +110,7 @@ class Objects:
             parking.fail(timer, error, self.using, self.chunk)
             return False
 
-    def _apply(
-        self, row: Any, due_at: datetime, field: Any, timer: ScheduledTransition
-    ) -> bool:
+    def _apply(self, row: Any, due_at: datetime, field: Any, timer: ScheduledTransition) -> bool:
         key = row.stock_lifecycle, due_at
         self.turns[key] += 1
         if self.turns[key] > TURNS_AT_ONE_INSTANT:
@@ -148,9 +147,7 @@ class Objects:
             parking.park(timer, timer.error or _WHY[became], self.using, self.chunk)
 
 
-_LOOP = (
-    f"{TURNS_AT_ONE_INSTANT} decays at one instant: does a chain of decays loop without delay?"
-)
+_LOOP = f"{TURNS_AT_ONE_INSTANT} decays at one instant: does a chain of decays loop without delay?"
 _WHY = {
     Became.UNDECIDED: "Its conditions were false when it was due.",
     Became.LATE: "It is later than its max_lateness.",

@@ -39,7 +39,9 @@ class Failure:
         )
 
     def __str__(self) -> str:
-        parked = " It is parked: `manage.py stockflow release` tries it again." if self.is_parked else ""
+        parked = (
+            " It is parked: `manage.py stockflow release` tries it again." if self.is_parked else ""
+        )
         return f"{self.model} {self.lifecycle}, {self.transition!r} of {self.field!r}: {self.error}{parked}"
 
 

@@ -57,10 +57,11 @@ class Setwise:
 
     def __init__(self, model: type[models.Model], using: str) -> None:
         self.model, self.using = model, using
-        self.subject, self.connection = subject_of(model), connections[using]
+        self.subject = subject_of(model)
+        self.connection: Any = connections[using]
         self.field = self.subject.fields[0]
         self.is_postgresql = self.connection.vendor == "postgresql"
-        quote = self.connection.ops.quote_name
+        quote: Any = self.connection.ops.quote_name
         columns = self.subject.columns
         names = (self.field.name, self.field.since_name, self.field.due_name)
         self.state, self.since, self.due = (quote(columns[name].column) for name in names)

@@ -48,7 +48,7 @@ class Writing:
     def __init__(self, model: type[models.Model], field: StockField, using: str) -> None:
         self.model, self.field, self.using = model, field, using
         self.subject, self.connection = subject_of(model), connections[using]
-        self.quote = self.connection.ops.quote_name
+        self.quote: Any = self.connection.ops.quote_name
 
     def write(self, changed: Sequence[Changed]) -> None:
         """Write all that *changed* says; the objects are given in the order of their keys."""
@@ -115,13 +115,19 @@ class Writing:
 
     def _update(self, changed: Sequence[Changed], keys: Sequence[Any]) -> None:
         columns, field = self.subject.columns, self.field
-        written = ("stock_version", "stock_changed_at", field.name, field.since_name, field.due_name)
+        written = (
+            "stock_version",
+            "stock_changed_at",
+            field.name,
+            field.since_name,
+            field.due_name,
+        )
         fields = [columns[name] for name in written]
         clocked = clocked_values(self.model)
         types = {"k": self._key_type(), "b": "bigint"}
         for each in [*fields, *clocked]:
             types[self.quote(each.column)] = rows.array_type(self.connection, each)
-        version, instant, state = (columns[n] for n in written[:3])
+        instant = columns["stock_changed_at"]
         same = [f.get_db_prep_save(value, self.connection) for f, value in clocked.items()]
         values = []
         for key, one in zip(keys, changed, strict=True):
@@ -145,9 +151,7 @@ class Writing:
                 ended.append(lifecycle)
             else:
                 version, due_at = one.version + len(one.steps), to_micros(last.due_at)
-                started.append(
-                    (lifecycle, label, self.field.name, version, last.following, due_at)
-                )
+                started.append((lifecycle, label, self.field.name, version, last.following, due_at))
         writing.start_timers(self.using, started)
         if ended:
             writing.end_timers(self.using, ended, self.field.name)

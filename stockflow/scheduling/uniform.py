@@ -15,7 +15,7 @@ from stockflow.bulk.commands import Command
 from stockflow.domain.decay import Decay, Length, earliest
 from stockflow.domain.machine import Machine
 from stockflow.machines import machine_of
-from stockflow.scheduling.locking import Timers, put_right, timers_under_lock
+from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.scheduling.statements import Changed, Step, Writing
 from stockflow.subjects import locked_rows, subject_of
@@ -96,8 +96,8 @@ def _steps(row: Row, machine: Machine, named: str, limit: datetime) -> list[Step
         if decay is None or target is None or len(steps) == LONGEST:
             return None
         at = max(at, due_at)  # later only if it was held back
-        decay_then = _next(machine.decays(target), at)
-        step = Step(decay.transition, state, target, at, *decay_then)
+        due_then, following = _next(machine.decays(target), at)
+        step = Step(decay.transition, state, target, at, due_then, following)
         steps.append(step)
         state, due_at = target, step.due_at
         decay = next((d for d in machine.decays(state) if d.transition == step.following), None)
