@@ -92,7 +92,7 @@ def _steps(row: Row, machine: Machine, named: str, limit: datetime) -> list[Step
     state, due_at, at = row.state, row.due_at, row.changed_at
     decay = next((d for d in machine.decays(state) if d.transition == named), None)
     while due_at is not None and due_at <= limit:
-        target = decay and machine.target(decay.transition, state)
+        target = None if decay is None else machine.target(decay.transition, state)
         if decay is None or target is None or len(steps) == LONGEST:
             return None
         at = max(at, due_at)  # later only if it was held back

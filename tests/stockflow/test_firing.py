@@ -80,7 +80,8 @@ def test_a_decay_starts_the_next_timer(time: Clock, monkeypatch: pytest.MonkeyPa
     machine = machines.machine_of(Loop, "state")
     rules = (replace(r, delay=slow.get(r.transition)) for r in machine.rules)
     slowed = replace(machine, rules=tuple(rules))
-    monkeypatch.setattr(machines, "_machines", {**machines._machines, (Loop, "state"): slowed})
+    known: dict[Any, Any] = {**machines._machines, (Loop, "state"): slowed}
+    monkeypatch.setattr(machines, "_machines", known)
     loops, start = [Loop.objects.create() for _ in range(2)], time.at
     time.advance(timedelta(days=7))
 
