@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.apps import apps
-from django.db import InterfaceError, OperationalError, models, transaction
+from django.db import InterfaceError, OperationalError, connections, models, transaction
 from django.db.models import Q
 
 from stockflow import conf
@@ -61,9 +61,12 @@ def fire_due(
     for turn in range(_ROUNDS):
         if turn:
             time.sleep(_PAUSE)
-        busy = False
-        for page in _pages(until, using, chunk_size):
-            chunk = _fire_chunk(page, using)
+        busy, page = False, None
+        while _due(until, using, page).exists():
+            done = _fire_next(page, until, using, chunk_size)
+            if done is None:  # other workers have what is left
+                break
+            page, chunk = done
             busy = busy or bool(chunk.busy)
             yield chunk
         if not busy:
@@ -84,46 +87,61 @@ class Page(NamedTuple):
     is_full: bool
 
 
-def _pages(until: datetime, using: str, size: int) -> Iterator[Page]:
-    """Yield the due timers in due order; those that chained decays start on the way, too."""
-    due = _due(until, using)
-    following = due
-    while timers := list(following.values_list("id", "due_at", "model")[:size]):
-        last, at, _ = timers[-1]
-        is_full = len(timers) == size
-        yield Page(timers, from_micros(at) if is_full else until, is_full)
-        beyond = Q(due_at__gt=at) | Q(due_at=at, id__gt=last)
-        following = due.filter(beyond, due_at__gte=at)
+def next_page(after: Page | None, until: datetime, using: str, size: int) -> Page | None:
+    """Return the due timers that follow the page *after*, those that no other worker has.
+
+    They are locked on PostgreSQL. That cannot deadlock with a save, which locks its object first
+    and then its timer: here an object that is locked is passed over, not waited for.
+    """
+    due = _due(until, using, after)
+    if connections[using].features.has_select_for_update_skip_locked:
+        due = due.select_for_update(skip_locked=True, no_key=True)
+    timers = list(due.values_list("id", "due_at", "model")[:size])
+    if not timers:
+        return None
+    is_full = len(timers) == size
+    return Page(timers, from_micros(timers[-1][1]) if is_full else until, is_full)
 
 
-def _due(until: datetime, using: str) -> Any:
+def _due(until: datetime, using: str, after: Page | None = None) -> Any:
     now = to_micros(conf.now(using))
     timers = ScheduledTransition.objects.using(using).filter(parked_at=None)
     due = timers.filter(Q(retry_at=None) | Q(retry_at__lte=now), due_at__lte=to_micros(until))
+    if after is not None:
+        last, at, _ = after.timers[-1]
+        beyond = Q(due_at__gt=at) | Q(due_at=at, id__gt=last)
+        due = due.filter(beyond, due_at__gte=at)
     return due.order_by("due_at", "id")
 
 
-def _fire_chunk(page: Page, using: str) -> Chunk:
+def _fire_next(
+    after: Page | None, until: datetime, using: str, size: int
+) -> tuple[Page, Chunk] | None:
+    page = None
     try:
-        return _fire(page, using, careful=False)
+        with transaction.atomic(using=using):
+            page = next_page(after, until, using, size)
+            return None if page is None else (page, _fire(page, using, careful=False))
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # one of them fails: find out which, and hold up nobody else
-        return _fire(page, using, careful=True)
+        if page is None:
+            raise
+    with transaction.atomic(using=using):
+        return page, _fire(page, using, careful=True)
 
 
 def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
     chunk = Chunk()
-    with transaction.atomic(using=using):
-        ids = [timer for timer, _, _ in page.timers]
-        if page.is_full and not careful:
-            ids = _fire_setwise(page, using, chunk)
-        for model, lifecycles in _by_model(ids, using, chunk) if ids else ():
-            left: list[UUID] = lifecycles
-            if not careful and uniform.is_uniform(model):
-                left = uniform.fire(model, lifecycles, page.limit, using, chunk)
-            if left:
-                _fire_objects(model, left, page.limit, using, chunk, careful=careful)
+    ids = [timer for timer, _, _ in page.timers]
+    if page.is_full and not careful:
+        ids = _fire_setwise(page, using, chunk)
+    for model, lifecycles in _by_model(ids, using, chunk) if ids else ():
+        left: list[UUID] = lifecycles
+        if not careful and uniform.is_uniform(model):
+            left = uniform.fire(model, lifecycles, page.limit, using, chunk)
+        if left:
+            _fire_objects(model, left, page.limit, using, chunk, careful=careful)
     return chunk
 
 

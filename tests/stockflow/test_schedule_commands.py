@@ -39,7 +39,7 @@ def test_the_schedule_is_shown_by_transition_and_day(time: Clock) -> None:
     time.advance(2 * DAY)
     titles, _, chain, lead, parked = run("schedule", "--days", "3").splitlines()
 
-    assert titles.split() == ["field", "transition", "03-10", "03-11", "03-12", "later", "parked"]
+    assert titles.split() == ["field", "transition", "03-10", "later", "parked"]
     assert chain.split() == ["crm.chain.state", "advance", "1"]
     assert lead.split() == ["crm.lead.temperature", "cool", "1", "1"]
     assert parked.startswith(f"parked: crm.chain {broken.stock_lifecycle}: advance of state, due ")
