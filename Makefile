@@ -67,6 +67,8 @@ format: $(VENV)/.installed-lint  ## Mend what can be mended by machine
 bench: $(VENV)/.installed-test  ## Measure a transition against its peers (ARGS=--small: quickly)
 	$(say) 'Measuring'
 	@$(PY) -m tests.benchmarks $(ARGS)
+	$(say) 'Measuring many at once'
+	@$(PY) -m tests.benchmarks.bulk $(ARGS)
 
 # A stamp is touched last, so an interrupted step is done again.
 

@@ -14,10 +14,12 @@ class StockflowConfig(AppConfig):
 
     def ready(self) -> None:
         from stockflow import assurance, audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow.bulk import detachment  # noqa: PLC0415
         from stockflow.fence import checks as fence_checks  # noqa: F401, PLC0415
         from stockflow.fence import command, migrating  # noqa: F401, PLC0415
         from stockflow.scheduling import command as _  # noqa: F401, PLC0415
 
         autodiscover_modules("schedule")
+        detachment.connect()
         pre_migrate.connect(migrating.before, sender=self, dispatch_uid="stockflow.fence")
         post_migrate.connect(migrating.after, sender=self, dispatch_uid="stockflow.fence")

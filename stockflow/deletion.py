@@ -12,7 +12,7 @@ from stockflow import timers
 from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
-from stockflow.eventstore.append import clock_of, payload_of
+from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.ledgers import ledger_of
 from stockflow.moments import moment
 from stockflow.routing import refuse_parted
@@ -59,8 +59,7 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     if closed and not subject_of(sender).has_one_field:
         _follow(using, row, closed, at)
     with connections[using].cursor() as cursor:
-        for sql, values in timers.ending(row, cursor.db, own):
-            cursor.execute(sql, values)
+        timers.execute(cursor, timers.ending(row, cursor.db, own))
     _forget(instance)
     return None
 

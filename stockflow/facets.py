@@ -1,6 +1,6 @@
 """Facets declared on a stock field: how a lookup becomes a value in an event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,6 +14,12 @@ from stockflow.errors import InvalidDeclaration
 
 Fragment = tuple[str, tuple[Any, ...]]
 """An SQL expression and its parameters."""
+
+
+def joined(fragments: "Sequence[Fragment]") -> Fragment:
+    """Return several expressions as one list."""
+    return ", ".join(sql for sql, _ in fragments), tuple(v for _, its in fragments for v in its)
+
 
 _TEXT = ("CharField", "TextField", "SlugField")
 _NUMBER = (
@@ -93,7 +99,7 @@ class AtEntry(str):
         return f"AtEntry({str(self)!r})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is made once, and is itself only
 class FacetPath:
     """One declared facet, resolved against a model.
 

@@ -1,6 +1,6 @@
 """The base of models whose stock membership is recorded, and the names that go with it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from django.db.models.signals import class_prepared, pre_delete
 from stockflow import deletion, foresight, history, ledgers, rescheduling, saving
 from stockflow.bulk.outcomes import Outcome
 from stockflow.errors import InvalidDeclaration
-from stockflow.facets import AtEntry
+from stockflow.facets import AtEntry, Fragment
 from stockflow.fields import StockField, StockReference
 from stockflow.managers import StockflowManager, StockflowQuerySet
 from stockflow.routing import refuse_parted
@@ -142,9 +142,17 @@ class StockflowModel(models.Model):
         write: Any = super()._save_table  # type: ignore[misc]
         if raw:
             return write(raw, cls, force_insert, force_update, using, update_fields)
-        work = saving.begin(self, update_fields, force_update=force_update)
+        work = saving.begin(
+            self,
+            update_fields,
+            force_update=force_update,
+            updates=None if force_insert else cls,
+        )
         is_new = work.base is None
-        updated = write(raw, cls, force_insert or is_new, force_update, using, update_fields)
+        try:
+            updated = write(raw, cls, force_insert or is_new, force_update, using, update_fields)
+        except saving.RolledBack:
+            updated = write(raw, cls, True, force_update, using, update_fields)
         if cls is self._meta.concrete_model:
             saving.finish(self)
         return updated
@@ -157,12 +165,16 @@ class StockflowModel(models.Model):
         returning = args[2:]  # of Django 6, where a column's value is computed by the database
         is_plain = not (any(returning) or self._meta.select_on_save)
 
-        def update(expected: dict[str, Any], columns: Any) -> Any:
+        def update(expected: dict[str, Any], columns: Any, calls: Sequence[Fragment] = ()) -> Any:
             work = ledgers.ledger_of(self).work
             if is_plain:
-                found = update_row(work.cursor, base_qs, pk_val, expected, columns, work.along)
+                found = update_row(
+                    work.cursor, base_qs, pk_val, expected, columns, work.along, calls
+                )
                 if found is not None:
                     return [()] * found  # as Django 6 has it; Django 5 asks only if it is true
+            if calls:
+                return None  # Django knows no such statement
             return write(base_qs.filter(**expected), using, pk_val, columns, *args, **kwargs)
 
         if ledgers.ledger_of(self).work is None:  # raw, as a fixture is loaded: the fence decides

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockflow.domain.decay import earliest
 from stockflow.domain.instants import to_micros
+from stockflow.facets import Fragment, joined
 from stockflow.ledgers import Pending
 from stockflow.machines import machine_of
 from stockflow.subjects import subject_of
@@ -13,8 +14,6 @@ from stockflow.tables import Kind
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
 
-Statement = tuple[str, list[Any]]
-
 RESTART = (
     " ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
     "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
@@ -22,16 +21,34 @@ RESTART = (
 )
 _UPSERT = (
     "INSERT INTO stockflow_scheduledtransition "
-    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES {}" + RESTART
+    "(lifecycle, model, field, version, transition, due_at, attempts, error) "
+    "VALUES {}" + RESTART
 )
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
+# PostgreSQL has functions for them, which can be called by the statement that updates the row.
+_START = "stockflow_start_timer(%s, %s, %s, %s, %s, %s)"
+_END = "stockflow_end_timer(%s, %s)"
 
 
-def statements(
-    instance: "StockflowModel", connection: Any, events: Sequence[Pending]
-) -> list[Statement]:
-    """Return what starts and ends the timers of the fields that *events* moved."""
-    return _statements(instance, connection, *changes(instance, events))
+def steps(instance: "StockflowModel", connection: Any, events: Sequence[Pending]) -> list[Fragment]:
+    """Return what starts and ends the timers of the fields that *events* moved.
+
+    They are statements, on PostgreSQL calls: :func:`execute` knows.
+    """
+    return _steps(instance, connection, *changes(instance, events))
+
+
+def execute(cursor: Any, found: Sequence[Fragment]) -> None:
+    """Do the steps *found*."""
+    if found and _has_functions(cursor.db):
+        calls, its = joined(found)
+        found = [(f"SELECT {calls}", its)]
+    for sql, values in found:
+        cursor.execute(sql, values)
+
+
+def _has_functions(connection: Any) -> bool:
+    return bool(connection.vendor == "postgresql")
 
 
 def changes(
@@ -67,8 +84,7 @@ def restart(instance: "StockflowModel", cursor: Any, versions: Mapping[str, int]
             ended.append(field.name)
         else:
             started.append(_timer(instance, field, version))
-    for sql, values in _statements(instance, cursor.db, started, ended):
-        cursor.execute(sql, values)
+    execute(cursor, _steps(instance, cursor.db, started, ended))
 
 
 def _timer(
@@ -79,23 +95,29 @@ def _timer(
     return instance._meta.label_lower, field.name, version, name, due_at
 
 
-def _statements(
+def _steps(
     instance: "StockflowModel", connection: Any, started: list[tuple[Any, ...]], ended: list[str]
-) -> list[Statement]:
+) -> list[Fragment]:
     ends = ending(instance, connection, ended)
     if not started:
         return ends
     lifecycle = _lifecycle(instance, connection)
-    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(started))
-    return [(_UPSERT.format(rows), [v for row in started for v in (lifecycle, *row)]), *ends]
+    timers = [(lifecycle, *timer) for timer in started]
+    if _has_functions(connection):
+        return [*((_START, timer) for timer in timers), *ends]
+    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(timers))
+    return [(_UPSERT.format(rows), tuple(value for timer in timers for value in timer)), *ends]
 
 
-def ending(instance: "StockflowModel", connection: Any, fields: Sequence[str]) -> list[Statement]:
-    """Return what ends the timers of the *fields*, if there are any."""
+def ending(instance: "StockflowModel", connection: Any, fields: Sequence[str]) -> list[Fragment]:
+    """Return the steps that end the timers of the *fields*, if there are any."""
     if not fields:
         return []
+    lifecycle = _lifecycle(instance, connection)
+    if _has_functions(connection):
+        return [(_END, (lifecycle, name)) for name in fields]
     names = ", ".join(f"'{name}'" for name in fields)
-    return [(_DELETE.format(names), [_lifecycle(instance, connection)])]
+    return [(_DELETE.format(names), (lifecycle,))]
 
 
 def _lifecycle(instance: "StockflowModel", connection: Any) -> Any:

@@ -55,6 +55,8 @@ def pages(queryset: "models.QuerySet[Any]", size: int) -> Iterator[list[Any]]:
     key = key_name(queryset.model)
     rows = queryset.select_related(None).order_by(key).values_list(key, flat=True)
     end = rows.order_by(f"-{key}").first()
+    if end is None:
+        return
     page = rows.filter(**{f"{key}__lte": end})
     while keys := list(dict.fromkeys(page[:size])):
         yield keys

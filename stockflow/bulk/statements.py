@@ -19,7 +19,7 @@ from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.append import clock_of, payload_of
+from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.facets import Fragment
 from stockflow.machines import machine_of
 from stockflow.tables import STOCKFLOW, Kind

@@ -13,7 +13,7 @@ from stockflow.bulk.cells import FacetTexts
 from stockflow.bulk.chunks import Last
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
-from stockflow.eventstore.append import clock_of, payload_of
+from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import STOCKFLOW

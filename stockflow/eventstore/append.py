@@ -1,23 +1,27 @@
 """Appending the events of one save, in one statement."""
 
-import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import connections
 
-from stockflow.contexts import Circumstances
-from stockflow.domain.cells import encode_facets, encode_value
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
-from stockflow.facets import Fragment
+from stockflow.eventstore.expressions import (
+    clock_of,
+    last_facets,
+    payload_of,
+    said_of,
+    target_facets,
+    value_of,
+)
+from stockflow.facets import Fragment, joined
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
-from stockflow.tables import STOCKFLOW, Kind
+from stockflow.tables import STOCKFLOW
 
 _COLUMNS = (
     "application, originator, version, topic, model, field, kind, transition, source, target, "
@@ -25,6 +29,7 @@ _COLUMNS = (
 )
 # The position of an event is not known to its writer, so nothing is returned.
 _INSERT = f"INSERT INTO stockflow_event ({_COLUMNS}) "
+_NULL: Fragment = "NULL", ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,11 @@ def append_opening(
     cursor: Any, subject: Subject, originator: str, events: Sequence[Pending], base: int = 0
 ) -> None:
     """Append events past the row: it does not exist yet, or the caller has locked it."""
-    arms = _arms(cursor.db, subject, originator, base, events, following=False)
+    if cursor.db.vendor == "postgresql":
+        calls, its = joined(calls_of(cursor.db, subject, originator, base, events))
+        cursor.execute(f"SELECT {calls}", its)
+        return
+    arms = _arms(cursor.db, subject, originator, base, events, is_joined=False)
     sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
     cursor.execute(sql, [value for _, values in arms for value in values])
 
@@ -58,7 +67,12 @@ def append_following(
     Returns:
         False, and nothing is written, if the row is not as *key* says.
     """
-    arms = _arms(cursor.db, subject, originator, key.version, events, following=key.is_adopted)
+    row, values = _locked_row(cursor.db, subject, key)
+    if cursor.db.vendor == "postgresql":
+        calls, its = joined(calls_of(cursor.db, subject, originator, key.version, events))
+        cursor.execute(f"SELECT {calls} FROM ({row}) s", [*its, *values])
+        return bool(cursor.rowcount)
+    arms = _arms(cursor.db, subject, originator, key.version, events, is_joined=key.is_adopted)
     last, last_values = "", []
     if key.is_adopted:
         last = (
@@ -66,7 +80,6 @@ def append_following(
             " AND l.originator = %s AND l.version = %s)"
         )
         last_values = [originator, key.version]
-    row, values = _locked_row(cursor.db, subject, key)
     for _, arm_values in arms:
         values += [*arm_values, *last_values]
     # WITH after INSERT: before it, Python's sqlite3 would not count the rows.
@@ -77,16 +90,41 @@ def append_following(
     return bool(cursor.rowcount == len(events))
 
 
+def calls_of(
+    connection: Any, subject: Subject, originator: str, base: int, events: Sequence[Pending]
+) -> list[Fragment]:
+    """Return PostgreSQL's calls that append *events*, one for each, versions rising from *base*.
+
+    The function keeps its plan: planning such an INSERT anew takes longer than running it. The
+    facets of a source that it is not given it takes from the field's last event.
+    """
+    calls: list[Fragment] = []
+    label = subject.model._meta.label_lower
+    cells = _cells(connection, subject, events, partial(last_facets, originator))
+    for version, (event, source, target) in enumerate(cells, base + 1):
+        facets, its_facets = joined([source or _NULL, target])
+        said, payload = said_of(event.circumstances), payload_of(connection, event.circumstances)
+        # What the declarations fix stands in the text: each parameter costs more than its writing.
+        sql = (
+            f"stockflow_append(%s, %s, '{label}', '{event.field}', '{event.kind.value}', "
+            f"%s, %s, %s, {facets}, %s, {said[0]}, {payload[0]})"
+        )
+        values = (originator, version, event.transition, event.source, event.target)
+        at = to_micros(event.occurred_at)
+        calls.append((sql, (*values, *its_facets, at, *said[1], *payload[1])))
+    return calls
+
+
 def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[Any]]:
     """Return the query of the subject's row; empty if it is not as *key* says."""
     table, columns = subject.table, subject.columns
     states = tuple(name for name in key.states if columns[name].model is table)
-    values = [_value(connection, table._meta.pk, key.pk)]
+    values = [value_of(connection, table._meta.pk, key.pk)]
     if key.is_adopted:
-        values.append(_value(connection, columns["stock_lifecycle"], key.lifecycle))
+        values.append(value_of(connection, columns["stock_lifecycle"], key.lifecycle))
     values.append(key.version)
     if key.changed_at is not None:
-        values.append(_value(connection, columns["stock_changed_at"], key.changed_at))
+        values.append(value_of(connection, columns["stock_changed_at"], key.changed_at))
     values += [key.states[name] for name in states]
     is_dated = key.changed_at is not None
     return _row_text(connection.alias, table, key.is_adopted, is_dated, states), values
@@ -112,6 +150,23 @@ def _row_text(
     return f"SELECT 1 FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
 
 
+def _cells(
+    connection: Any,
+    subject: Subject,
+    events: Sequence[Pending],
+    last: Callable[[str], Fragment],
+) -> Iterator[tuple[Pending, Fragment | None, Fragment]]:
+    """Yield each event with the facets of its source and target; None: those of the *last* event."""
+    seen: dict[str, Fragment] = {}
+    for event in events:
+        source = _NULL if event.source is None else seen.get(event.field)
+        target = _NULL
+        if event.target is not None:
+            target = target_facets(connection, subject, event, source or last(event.field))
+        seen[event.field] = target
+        yield event, source, target
+
+
 def _arms(
     connection: Any,
     subject: Subject,
@@ -119,130 +174,31 @@ def _arms(
     base: int,
     events: Sequence[Pending],
     *,
-    following: bool,
+    is_joined: bool,
 ) -> list[Fragment]:
-    """Return one list of values per event, versions rising from *base*."""
-    arms, cells = [], dict[str, Fragment]()
-    for version, event in enumerate(events, base + 1):
-        source: Fragment = ("NULL", ())
-        if event.source is not None:
-            source = cells.get(event.field) or _last_facets(subject, originator, event.field)
-        target: Fragment = ("NULL", ())
-        if event.target is not None:
-            target = _facets(connection, subject, event, source)
-        cells[event.field] = target
-        arms.append(
-            _arm(connection, subject, originator, version, event, source, target, following)
-        )
-    return arms
+    """Return one list of values per event, versions rising from *base*.
 
-
-def _arm(
-    connection: Any,
-    subject: Subject,
-    originator: str,
-    version: int,
-    event: Pending,
-    source: Fragment,
-    target: Fragment,
-    following: bool,
-) -> Fragment:
-    told = event.circumstances
-    clock, clock_values = clock_of(connection)
-    payload, payload_values = payload_of(connection, told)
-    said, said_values = _said(told)
-    label = f"'{subject.model._meta.label_lower}'"
-    model = f"COALESCE(l.model, {label})" if following else label
-    # What the declarations fix stands in the text: each parameter costs more than its writing.
-    sql = (
-        f"'{STOCKFLOW}', %s, %s, '{TOPICS[event.kind]}', {model}, '{event.field}', "
-        f"'{event.kind.value}', %s, %s, %s, {source[0]}, {target[0]}, "
-        f"%s, {clock}, {said}, {payload}"
-    )
-    return sql, (
-        originator,
-        version,
-        event.transition,
-        event.source,
-        event.target,
-        *source[1],
-        *target[1],
-        to_micros(event.occurred_at),
-        *clock_values,
-        *said_values,
-        *payload_values,
-    )
-
-
-def _said(told: Circumstances) -> Fragment:
-    """Return who and why, which most often is nothing."""
-    values = told.actor, told.reason, told.correlation
-    return ("%s, %s, %s", values) if any(values) else ("'', '', ''", ())
-
-
-def clock_of(connection: Any) -> Fragment:
-    """Return the database's clock as an expression: microseconds since 1970."""
-    if connection.vendor == "postgresql":
-        return "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", ()
-    return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
-
-
-def payload_of(connection: Any, told: Circumstances, key: str | None = None) -> Fragment:
-    """Return what an event keeps beside its columns, as an expression of bytes."""
-    parts = [f'"data":{told.data}'] if told.data else []
-    if key is not None:
-        parts.append(f'"key":{json.dumps(key, ensure_ascii=False)}')
-    cast = "::bytea" if connection.vendor == "postgresql" else ""
-    if not parts:
-        return f"NULL{cast}", ()
-    return f"%s{cast}", (f"{{{','.join(parts)}}}".encode(),)
-
-
-def _last_facets(subject: Subject, originator: str, field: str) -> Fragment:
-    """Return the facets that the log has, which may lag behind what a relation shows now."""
-    if subject.has_one_field:
-        return "l.target_facets", ()
-    last = (
-        "(SELECT x.target_facets FROM stockflow_event x WHERE "
-        f"x.application = '{STOCKFLOW}' AND x.originator = %s AND x.field = %s "
-        "ORDER BY x.version DESC LIMIT 1)"
-    )
-    return last, (originator, field)
-
-
-def _facets(connection: Any, subject: Subject, event: Pending, source: Fragment) -> Fragment:
-    """Return the canonical text of the event's facets; related ones are read in SQL.
-
-    Those that are fixed at entry are taken from *source* where the state is not entered.
+    Where the last event *is_joined* as ``l``, what the log has is taken from there.
     """
-    paths = subject.facets(event.field)
-    if not paths:
-        return "'{}'", ()
-    kept = {n for n, path in paths.items() if path.is_fixed and event.kind is Kind.RECLASSIFIED}
-    known = {
-        lookup: path.to_json(event.facets[path.attname])
-        for lookup, path in paths.items()
-        if lookup not in kept and (path.is_own or event.facets[path.attname] is None)
-    }
-    if len(known) == len(paths):
-        return "%s", (encode_facets(known),)
-    pieces: list[str] = []
-    values: list[Any] = []
-    for n, lookup in enumerate(sorted(paths)):
-        path = paths[lookup]
-        label = f"{',' if n else '{'}{encode_value(lookup)}:"
-        if lookup in known:
-            pieces.append("%s")
-            values.append(label + encode_value(known[lookup]))
-            continue
-        sql = path.sql(connection.vendor, connection.ops.quote_name)
-        found: Fragment = sql, (_value(connection, path.first, event.facets[path.attname]),)
-        if lookup in kept:
-            found = path.kept_sql(connection.vendor, source, found)
-        pieces += ["%s", found[0]]
-        values += [label, *found[1]]
-    return f"({' || '.join(pieces)} || '}}')", tuple(values)
+    label = f"'{subject.model._meta.label_lower}'"
+    model = f"COALESCE(l.model, {label})" if is_joined else label
+    clock, clock_values = clock_of(connection)
+    arms = []
 
+    def last(field: str) -> Fragment:
+        if is_joined and subject.has_one_field:
+            return "l.target_facets", ()
+        return last_facets(originator, field)
 
-def _value(connection: Any, field: Any, value: Any) -> Any:
-    return field.get_db_prep_value(value, connection, prepared=False)
+    cells = _cells(connection, subject, events, last)
+    for version, (event, source, target) in enumerate(cells, base + 1):
+        facets, its_facets = joined([source or last(event.field), target])
+        said, payload = said_of(event.circumstances), payload_of(connection, event.circumstances)
+        sql = (
+            f"'{STOCKFLOW}', %s, %s, '{TOPICS[event.kind]}', {model}, '{event.field}', "
+            f"'{event.kind.value}', %s, %s, %s, {facets}, %s, {clock}, {said[0]}, {payload[0]}"
+        )
+        values = (originator, version, event.transition, event.source, event.target)
+        instants = to_micros(event.occurred_at), *clock_values
+        arms.append((sql, (*values, *its_facets, *instants, *said[1], *payload[1])))
+    return arms

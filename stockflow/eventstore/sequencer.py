@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, connections, transaction
 
 from stockflow.errors import InsideTransaction, InvalidIsolation
-from stockflow.eventstore.append import clock_of
 from stockflow.eventstore.chain import GENESIS, columns, link
+from stockflow.eventstore.expressions import clock_of
 from stockflow.tables import Position, Unsequenced
 
 BATCH = 1000
@@ -25,6 +25,12 @@ SELECT u.event, u.transaction_id FROM stockflow_unsequenced u
 JOIN stockflow_event e ON e.id = u.event AND e.application = u.application
 WHERE u.application = %s ORDER BY u.event LIMIT %s
 """
+
+_POSITIONED = """
+DELETE FROM stockflow_unsequenced WHERE application = %s
+AND EXISTS (SELECT 1 FROM stockflow_position p WHERE p.event = stockflow_unsequenced.event)
+"""
+"""Ends the waiting of events that were loaded with their positions, as from a fixture."""
 
 _WHOLE = f"""
 WITH w AS ({_OLDEST})
@@ -109,7 +115,12 @@ def sequence_here(
     """
     for name in [application] if application is not None else waiting_applications(using):
         if Unsequenced.objects.using(using).filter(application=name).exists():
-            yield from _sequence_application(using, name, batch_size)
+            try:
+                yield from _sequence_application(using, name, batch_size)
+            except IntegrityError:
+                if not _unlist(using, name):
+                    raise
+                yield from _sequence_application(using, name, batch_size)
 
 
 def waiting_applications(using: str) -> list[str]:
@@ -126,6 +137,12 @@ def enlist(using: str) -> int:
     """
     with connections[using].cursor() as cursor:
         cursor.execute(_ENLIST)
+        return int(cursor.rowcount)
+
+
+def _unlist(using: str, application: str) -> int:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_POSITIONED, [application])
         return int(cursor.rowcount)
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from stockflow.fence import texts
 from stockflow.fence.sql import (
     Dialect,
+    agreements,
     disagreement,
+    last_event,
     open_field,
     related_columns,
     unrecorded_relation,
@@ -46,11 +48,18 @@ def create(trigger: Trigger) -> str:
     """Return the statements that make *trigger* and its function."""
     name, table = _SQL.quote(trigger.name), _SQL.quote(trigger.table)
     return (
-        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql "
-        f"AS $stockflow${trigger.body}$stockflow$; "
+        f"{replace_body(trigger.name, trigger.body)}; "
         f"DROP TRIGGER IF EXISTS {name} ON {table}; "
         f"CREATE TRIGGER {name} {_WATCHED[trigger.operation].format(table)} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+    )
+
+
+def replace_body(name: str, body: str) -> str:
+    """Return the statement that makes or changes a trigger's function; the trigger stays."""
+    return (
+        f"CREATE OR REPLACE FUNCTION {_SQL.quote(name)}() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $stockflow${body}$stockflow$"
     )
 
 
@@ -112,10 +121,48 @@ def _inserted(fenced: Fenced) -> str:
 def _update(fenced: Fenced) -> str:
     parts = [f"  IF NOT EXISTS ({_changes(fenced.columns)}) THEN RETURN NULL; END IF;"]
     text = texts.changed(fenced)
+    if recorded := _recorded(fenced):
+        parts.append(f"  IF {recorded} THEN RETURN NULL; END IF;")
     if fenced.is_root:
         parts += [_unlinked(fenced), _unadopted(fenced)]
     told = _wrong_root(fenced) if fenced.is_root else _wrong_child(fenced)
     return "\n".join([*parts, *(_refuse(f"EXISTS ({query})", text) for query in told)])
+
+
+def _recorded(fenced: Fenced) -> str:
+    """Return when all is plainly well: each row is as the last event of its lifecycle says.
+
+    That is the ordinary save, found by one look at the log; anything else is looked at closely.
+    """
+    names = {field.name for field in fenced.fields}
+    if not fenced.is_root or len(names) != 1 or not names.issuperset(fenced.facets):
+        return ""
+    (field,) = fenced.fields
+    last = last_event(_SQL, "c.stock_lifecycle")
+    tests = [
+        "e.version = c.stock_version",
+        f"e.field = '{field.name}'",
+        f"e.target = c.{_SQL.quote(field.column)}",
+        *agreements(_SQL, "c", fenced.own(field.name)),
+    ]
+    found = f"SELECT 1 FROM ({last}) e WHERE {' AND '.join(tests)}"
+    told = [
+        f"EXISTS ({_parted(fenced)})",
+        f"EXISTS (SELECT 1 FROM {_NEW} c WHERE NOT EXISTS ({found}))",
+    ]
+    if related_columns(fenced):
+        versions = "SELECT stock_lifecycle, stock_version FROM"
+        told.append(f"EXISTS ({versions} {_NEW} INTERSECT {versions} {_OLD})")
+    return f"NOT ({' OR '.join(told)})"
+
+
+def _parted(fenced: Fenced) -> str:
+    """Return the query of the keys whose lifecycle is another one now."""
+    key = _SQL.quote(fenced.key)
+    return (
+        f"SELECT {key}, stock_lifecycle FROM {_OLD} WHERE stock_lifecycle IS NOT NULL "
+        f"EXCEPT SELECT {key}, stock_lifecycle FROM {_NEW}"
+    )
 
 
 def _guard(query: str, body: str) -> str:
@@ -126,10 +173,7 @@ def _guard(query: str, body: str) -> str:
 def _unlinked(fenced: Fenced) -> str:
     """A lifecycle that is gone, or that another row has now; a changed key is no harm."""
     key, known = _SQL.quote(fenced.key), "WHERE stock_lifecycle IS NOT NULL"
-    parted = (
-        f"SELECT {key}, stock_lifecycle FROM {_OLD} {known} "
-        f"EXCEPT SELECT {key}, stock_lifecycle FROM {_NEW}"
-    )
+    parted = _parted(fenced)
     wrong = (
         f"EXISTS (SELECT stock_lifecycle FROM {_OLD} {known} "
         f"EXCEPT SELECT stock_lifecycle FROM {_NEW})\n    OR EXISTS "

@@ -1,7 +1,6 @@
 """Mending the log where rows went their own way: one adjustment for each difference."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -92,8 +91,7 @@ def _stream(row: Any, last: dict[str, Event]) -> tuple[Subject, str]:
     named = {event.model for event in last.values()}
     models = {m._meta.label_lower: m for m in family(type(row)) if m._meta.proxy}
     model = next((models[label] for label in named if label in models), type(row))
-    # The last event is not joined here, so each source is looked up by its field.
-    return replace(subject_of(model), has_one_field=False), str(row.stock_lifecycle)
+    return subject_of(model), str(row.stock_lifecycle)
 
 
 def _instant(last: dict[str, Event], using: str) -> datetime:

@@ -53,7 +53,7 @@ def last_event(dialect: Dialect, lifecycle: str, field: str | None = None) -> st
     """Return the query of a lifecycle's last event, or the last one of *field*."""
     chosen = "" if field is None else f" AND field = '{field}'"
     return (
-        "SELECT version, target, target_facets FROM stockflow_event "
+        "SELECT version, field, target, target_facets FROM stockflow_event "
         f"WHERE application = '{STOCKFLOW}' AND originator = {dialect.originator(lifecycle)}{chosen} "
         "ORDER BY version DESC LIMIT 1"
     )
@@ -80,7 +80,7 @@ def disagreement(
         + " AND ".join(
             [
                 target.format(f"{row}.{dialect.quote(field.column)}"),
-                *_agreements(dialect, row, fenced.own(field.name)),
+                *agreements(dialect, row, fenced.own(field.name)),
             ]
         )
         + ")"
@@ -89,7 +89,8 @@ def disagreement(
     return " OR ".join(told + _of_children(dialect, fenced, row, lifecycle)) or "1 = 0"
 
 
-def _agreements(dialect: Dialect, row: str, paths: Iterable[FacetPath]) -> list[str]:
+def agreements(dialect: Dialect, row: str, paths: Iterable[FacetPath]) -> list[str]:
+    """Return when the event ``e`` has the facets that the *row* has in its own columns."""
     found = []
     for path in paths:
         value = dialect.facet(path, f"{row}.{dialect.quote(path.first.column)}")
@@ -104,7 +105,7 @@ def _of_children(dialect: Dialect, fenced: Fenced, row: str, lifecycle: str) -> 
         f"EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, name)}) e "
         f"WHERE e.target IS NOT NULL AND NOT ({' AND '.join(told)}))"
         for name in fenced.facets
-        if name not in local and (told := _agreements(dialect, row, fenced.own(name)))
+        if name not in local and (told := agreements(dialect, row, fenced.own(name)))
     ]
 
 
@@ -141,8 +142,6 @@ def unrecorded_relation(dialect: Dialect, fenced: Fenced, column: str, row: str,
     for name, path in related_columns(fenced)[column]:
         if path.is_fixed and not fenced.is_root:
             continue  # fixed at entry: what stands behind it may change unrecorded
-        if fenced.is_root and name in {field.name for field in fenced.fields}:
-            return "1 = 1"
         test = "e.target IS NOT NULL"
         if not fenced.is_root:
             seen = path.sql(dialect.vendor, dialect.quote)

@@ -27,6 +27,13 @@ def triggers(fenced: Fenced) -> dict[str, str]:
     }
     if clash := _clash(fenced):
         found["replace"] = ("BEFORE INSERT", f"WHEN {clash} BEGIN {_raise(texts.replaced(fenced))}")
+        # Named columns, so that a plain save does not pay for it.
+        columns = dict.fromkeys(c for unique in _unique_sets(fenced.model._meta) for c in unique)
+        named = ", ".join(map(_SQL.quote, columns))
+        found["overwrite"] = (
+            f"BEFORE UPDATE OF {named}",
+            f"WHEN {_clash(fenced, but='x.rowid <> OLD.rowid')} BEGIN {_raise(texts.replaced(fenced))}",
+        )
     return {
         operation: f"{when} ON {_SQL.quote(fenced.table)} FOR EACH ROW {body}; END"
         for operation, (when, body) in found.items()
@@ -131,11 +138,11 @@ def _delete(fenced: Fenced) -> str:
     return f"WHEN {wrong} BEGIN {_raise(texts.deleted(fenced))}"
 
 
-def _clash(fenced: Fenced) -> str:
-    """Return when an INSERT meets a row that REPLACE would delete without a trigger."""
+def _clash(fenced: Fenced, but: str = "1 = 1") -> str:
+    """Return when what is written meets a row that REPLACE would delete without a trigger."""
     table = _SQL.quote(fenced.table)
     return " OR ".join(
-        f"EXISTS (SELECT 1 FROM {table} x WHERE "
+        f"EXISTS (SELECT 1 FROM {table} x WHERE {but} AND "
         + " AND ".join(f"x.{_SQL.quote(c)} = NEW.{_SQL.quote(c)}" for c in columns)
         + ")"
         for columns in _unique_sets(fenced.model._meta)

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from django.db import models
+
 from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import append_following, append_opening
 from stockflow.ledgers import Ledger, Pending, ledger_of
@@ -23,9 +25,16 @@ if TYPE_CHECKING:
 
 
 def begin(
-    instance: "StockflowModel", update_fields: Iterable[str] | None, *, force_update: bool
+    instance: "StockflowModel",
+    update_fields: Iterable[str] | None,
+    *,
+    force_update: bool,
+    updates: type[models.Model] | None = None,
 ) -> Work:
-    """Decide what this save does, and append its events: before the row is written."""
+    """Decide what this save does, and append its events: before the row is written, or with it.
+
+    *updates* is the model whose table is updated first, if one is.
+    """
     ledger = ledger_of(instance)
     work: Work = ledger.work
     if work.is_begun:
@@ -40,7 +49,8 @@ def begin(
             _refuse_blind_update(instance, subject, names)
             work.is_blind = True
     else:
-        follow(instance, ledger, work, names)
+        knows_calls = work.cursor.db.vendor == "postgresql"
+        follow(instance, ledger, work, names, may_defer=knows_calls and updates is subject.table)
     return work
 
 
@@ -100,16 +110,26 @@ def _opening(instance: "StockflowModel", work: Work, kind: Kind) -> list[Pending
 
 
 def follow(
-    instance: "StockflowModel", ledger: Ledger, work: Work, names: frozenset[str] | None
+    instance: "StockflowModel",
+    ledger: Ledger,
+    work: Work,
+    names: frozenset[str] | None,
+    *,
+    may_defer: bool = False,
 ) -> None:
-    """Append what is pending of an object with a row, unless *names* leaves it out."""
+    """Append what is pending of an object with a row, unless *names* leaves it out.
+
+    Where it *may_defer*, the statement that updates the row appends.
+    """
     try:
         prepare_following(instance, ledger, work, names)
     except type(instance).DoesNotExist:  # what was deferred cannot be loaded any more
         raise conflict(instance, work, None) from None
     if not work.events:
         return
-    if append_following(*arguments(instance, work)):
+    if may_defer:
+        work.is_deferred = True
+    elif append_following(*arguments(instance, work)):
         work.has_written = True
     else:
         recover(instance, ledger, work)

@@ -4,13 +4,18 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from stockflow import timers
+from stockflow.eventstore.append import append_following, calls_of
 from stockflow.ledgers import Ledger, ledger_of
-from stockflow.saving.recovery import conflict, is_recorded, recover, row_of
+from stockflow.saving.recovery import arguments, conflict, is_recorded, recover, row_of
 from stockflow.saving.work import Work
 from stockflow.subjects import Subject, subject_of
 
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
+
+
+class RolledBack(Exception):
+    """There is no row to update: it is to be inserted again."""
 
 
 def update_table(
@@ -25,17 +30,22 @@ def update_table(
     work: Work = ledger.work
     given, table = list(values), base_qs.model
 
+    def columns() -> Any:
+        return _columns(instance, subject, work, given, table)
+
     def write(expected: dict[str, Any]) -> Any:
-        return update(expected, _columns(instance, subject, work, given, table))
+        return update(expected, columns())
 
     def write_recorded() -> Any:
-        work.along = timers.statements(instance, work.cursor.db, work.events)
+        work.along = timers.steps(instance, work.cursor.db, work.events)
         return write(_expected(instance, ledger, work))
 
     if table is not subject.table:
         return write({})
+    if work.is_deferred and (updated := _update_with_events(instance, work, columns(), update)):
+        return updated
     # With nothing to write Django would not look at the row, which may be rolled back.
-    is_sure = not ledger.unconfirmed or _columns(instance, subject, work, given, table)
+    is_sure = not ledger.unconfirmed or columns()
     updated = write_recorded() if is_sure else None
     if updated or work.is_blind:
         return updated
@@ -48,6 +58,35 @@ def update_table(
         return updated
     recover(instance, ledger, work)
     return updated if work.base is None else write_recorded()  # no row: Django inserts it
+
+
+def _update_with_events(
+    instance: "StockflowModel", work: Work, columns: list[Any], update: Callable[..., Any]
+) -> Any:
+    """Update the row and append its events by one statement; nothing if the row waits to be written.
+
+    That is where it takes Django to update, or where a rollback is made good: then the events
+    are appended here, since they go before the row.
+
+    Raises:
+        ConcurrentTransition: If the row is not as it was known; nothing is written.
+        RolledBack: If there is no row any more, and its events are written again.
+    """
+    ledger, subject = ledger_of(instance), subject_of(type(instance))
+    _, _, originator, key, events = found = arguments(instance, work)
+    expected = _expected(instance, ledger, work)
+    expected |= {n: s for n, s in key.states.items() if subject.columns[n].model is subject.table}
+    if key.changed_at is not None:
+        expected["stock_changed_at"] = key.changed_at
+    work.along = timers.steps(instance, work.cursor.db, work.events)
+    calls = calls_of(work.cursor.db, subject, originator, key.version, events)
+    updated = update(expected, columns, calls)
+    work.has_written = bool(updated) or (updated is None and append_following(*found))
+    if not work.has_written:
+        recover(instance, ledger, work)
+        if work.base is None:
+            raise RolledBack
+    return updated
 
 
 def _columns(

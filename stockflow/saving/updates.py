@@ -1,12 +1,12 @@
 """Updating one row by plain SQL, whose text is worked out once for each shape."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from django.db import connections, models
 
-from stockflow.timers import Statement
+from stockflow.facets import Fragment, joined
 
 Columns = Iterable[tuple["models.Field[Any, Any]", Any, Any]]
 """What to write, as ``Model.save()`` hands it about: the field, nothing, the value."""
@@ -18,7 +18,8 @@ def update_row(
     pk: Any,
     expected: Mapping[str, Any],
     columns: Columns,
-    along: list[Statement],
+    along: list[Fragment],
+    calls: Sequence[Fragment] = (),
 ) -> int | None:
     """Update the row of key *pk* if it is as *expected*.
 
@@ -26,7 +27,8 @@ def update_row(
     half of what a save costs.
 
     What is to go *along* goes in the same statement where the database knows how, and is then
-    taken out of the list.
+    taken out of the list; so do the *calls* that append events. They are made once the row is
+    found and locked, and the triggers that look at both run when all is done.
 
     Returns:
         How many rows there were; None, and nothing is done, if it takes Django to say.
@@ -50,9 +52,9 @@ def update_row(
     for name, value in tests.items():
         if value is not None:
             values.append(meta.get_field(name).get_db_prep_save(value, connection))
-    if along and connection.vendor == "postgresql":
-        parts = ", ".join(f"t{n} AS ({text})" for n, (text, _) in enumerate(along))
-        sql, values = f"WITH {parts} {sql}", [v for _, its in along for v in its] + values
+    if connection.vendor == "postgresql" and (calls or along):
+        made, its = joined([*calls, *along])
+        sql, values = f"{sql} RETURNING {made}", [*values, *its]
         along.clear()
     cursor.execute(sql, values)
     return int(cursor.rowcount)

@@ -9,6 +9,7 @@ from django.db import connections, transaction
 
 from stockflow import timers
 from stockflow.domain.errors import StockflowError
+from stockflow.facets import Fragment
 from stockflow.ledgers import Batch, Pending, ledger_of, note_delays, note_loaded
 from stockflow.subjects import subject_of
 
@@ -29,6 +30,7 @@ class Work:
         is_adopted: Whether the row has a lifecycle already.
         columns: What the row's UPDATE writes beside the user's own columns.
         along: What starts and ends timers, until it is executed.
+        is_deferred: Whether the events are appended by the statement that updates the row.
         is_blind: Whether the object was never loaded, and none of its stocks is touched.
         has_written: Whether the database holds a part of it.
         ledger_before: What a recovery took from the ledger, in case it fails.
@@ -42,10 +44,11 @@ class Work:
     base: int | None = 0
     is_adopted: bool = True
     columns: set[str] = field(default_factory=set)
-    along: list[timers.Statement] = field(default_factory=list)
+    along: list[Fragment] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     is_outermost: bool = False
     is_begun: bool = False
+    is_deferred: bool = False
     is_blind: bool = False
     has_written: bool = False
     is_done: bool = False
@@ -105,9 +108,8 @@ def finish(instance: "StockflowModel") -> None:
     """The row is written: write its timers, and let the memory agree."""
     work: Work = ledger_of(instance).work
     if work.base is None:
-        work.along = timers.statements(instance, work.cursor.db, work.events)
-    for statement in work.along:
-        work.cursor.execute(*statement)
+        work.along = timers.steps(instance, work.cursor.db, work.events)
+    timers.execute(work.cursor, work.along)
     agree(instance)
 
 

@@ -18,7 +18,7 @@ from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import MICROSECOND, to_micros
 from stockflow.domain.machine import Machine
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.append import clock_of
+from stockflow.eventstore.expressions import clock_of
 from stockflow.machines import machine_of
 from stockflow.moments import SCHEDULE
 from stockflow.subjects import subject_of

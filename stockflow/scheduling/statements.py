@@ -15,7 +15,7 @@ from stockflow.bulk.commands import clocked_values
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.append import clock_of
+from stockflow.eventstore.expressions import clock_of
 from stockflow.fields import StockField
 from stockflow.moments import SCHEDULE
 from stockflow.subjects import subject_of

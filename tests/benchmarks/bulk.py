@@ -1,4 +1,4 @@
-"""What many transitions at once cost: ``python -m tests.benchmarks.bulk [--count N] [--memory]``.
+"""What many transitions at once cost: ``python -m tests.benchmarks.bulk [--count N] [--small] [--memory]``.
 
 Ours against a pair of statements written by hand for the same tables, which is the floor, and
 against what one writes without us: ``bulk_create`` of log rows and ``update()``.
@@ -26,6 +26,8 @@ METHOD = "transition(), method with a body"
 TIMER = "transition(), empty method, timer starts or ends"
 MOST_OVER_HAND, MOST_OVER_ORM, LEAST_UNDER_ORM = 1.5, 2.0, 2.0
 MOST_MEGABYTES = 200
+SMALL, NOISE = 5_000, 1.5
+"""How many objects a small run has, and how much wider its bounds are."""
 
 
 def main() -> int:
@@ -33,6 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bulk", description=__doc__)
     parser.add_argument("--count", type=int, default=100_000, help="objects")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="under half a minute, wider bounds")
     parser.add_argument("--memory", action="store_true", help="measure the memory instead")
     parser.add_argument("--database", choices=DATABASES, help="one database only")
     options = parser.parse_args()
@@ -48,7 +51,9 @@ def main() -> int:
         connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
         if options.memory:
             return _memory(options.database, options.count)
-        return _report(options.database, _measure(options.count, options.rounds))
+        count = min(options.count, SMALL) if options.small else options.count
+        found = _measure(count, options.rounds)
+        return _report(options.database, found, NOISE if options.small else 1.0)
     finally:
         connection.creation.destroy_test_db("", verbosity=0)
 
@@ -59,6 +64,8 @@ def _measure(count: int, rounds: int) -> dict[str, float]:
 
     found: dict[str, list[float]] = {}
     peers.make(count)
+    for _, step in peers.STEPS:  # the first time is another one: nothing is in memory yet
+        step()
     for _ in tqdm(range(rounds), disable=None):
         for name, step in peers.STEPS:
             micros = _timed(step) / count
@@ -72,7 +79,7 @@ def _timed(step: Callable[[], Any]) -> float:
     return (perf_counter() - start) * 1e6
 
 
-def _report(database: str, medians: dict[str, float]) -> int:
+def _report(database: str, medians: dict[str, float], noise: float) -> int:
     print(f"\n| {database} | µs per object | × by hand | × ORM |\n|---|---:|---:|---:|")
     for name, micros in medians.items():
         print(
@@ -84,7 +91,9 @@ def _report(database: str, medians: dict[str, float]) -> int:
         f"{METHOD} over {ORM}": (medians[METHOD] / medians[ORM], MOST_OVER_ORM),
     }
     missed = [
-        f"missed: {what} is {x:.2f}, the bound {y:.2f}" for what, (x, y) in bounds.items() if x > y
+        f"missed: {what} is {x:.2f}, the bound {y * noise:.2f}"
+        for what, (x, y) in bounds.items()
+        if x > y * noise
     ]
     print("", *missed, sep="\n", flush=True)
     return 1 if missed else 0

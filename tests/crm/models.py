@@ -426,3 +426,65 @@ class Trial(StockflowModel):
     @transition(state, source="*", target=RETURN_VALUE())
     def put(self, to: str) -> str:
         return to
+
+
+class Source(models.Model):
+    """Where visits come from; it may go."""
+
+    name = models.CharField(max_length=10, default="")
+    tag = models.ForeignKey(Tag, on_delete=models.CASCADE, null=True)
+
+
+class Mirror(Source):
+    """A proxy of it."""
+
+    class Meta:
+        proxy = True
+
+
+def no_source() -> Source:
+    """Return what stands for a source that is gone."""
+    return Source._default_manager.get_or_create(name="none")[0]
+
+
+class Visit(StockflowModel):
+    """Lets go of what it is split by: by nothing, by a default, by what is computed, or goes too."""
+
+    source = models.ForeignKey(Source, models.SET_NULL, null=True, related_name="+")
+    other = models.ForeignKey(Source, models.SET_DEFAULT, null=True, default=None, related_name="+")
+    third = models.ForeignKey(Source, models.SET(no_source), null=True, related_name="+")
+    fourth = models.ForeignKey(Source, models.DO_NOTHING, null=True, related_name="+")
+    tag = models.ForeignKey(Tag, on_delete=models.CASCADE, null=True)
+    state = StockField(
+        default="open", facets=["source__name", "other", "third__name", "fourth__name"]
+    )
+
+    @transition(state, source="open", target="closed", after=timedelta(days=1))
+    def close(self) -> None: ...
+
+
+class LongVisit(Visit):
+    """A child with a field that its parent's relation splits."""
+
+    pages = StockField(default="few", facets=["source__name"])
+
+    @transition(pages, source="few", target="many")
+    def read(self) -> None: ...
+
+
+class Call(StockflowModel):
+    """Lets go of what it is split by, with one field in all."""
+
+    source = models.ForeignKey(Source, models.SET_NULL, null=True, related_name="+")
+    state = StockField(default="open", facets=["source__name"])
+
+
+class Shelf(models.Model):
+    """Deleting it lets the database delete what stands on it, where Django knows how to say so."""
+
+
+class Book(StockflowModel):
+    """Deleted by the database itself, from Django 6.1 on."""
+
+    shelf = models.ForeignKey(Shelf, on_delete=getattr(models, "DB_CASCADE", models.CASCADE))
+    state = StockField(default="on")

@@ -286,6 +286,30 @@ def test_rows_are_compared_with_the_log(log: None) -> None:
     assert len(wrong) == 2
 
 
+def test_rows_are_compared_with_an_altered_log_too(log: None) -> None:
+    """Both are told: what was altered, and which rows the log does not know so."""
+    lead = Lead.objects.order_by("pk")[0]
+    with fence_down(), connection.cursor() as cursor:
+        cursor.execute("UPDATE crm_lead SET temperature = 'won' WHERE id = %s", [lead.pk])
+    with tampering() as cursor:
+        cursor.execute(
+            "UPDATE stockflow_event SET actor = 'forged' WHERE id = 1 + (SELECT min(id) FROM stockflow_event)"
+        )
+        wrong = [str(one) for one in found()]
+
+    assert wrong[0].startswith("Position 2: it, or its event")
+    assert wrong[-1].startswith(f"crm.Lead {lead.pk}: its temperature is not")
+
+
+def test_a_log_that_cannot_be_read_is_said_to_be(log: None) -> None:
+    """Facets that are no JSON any more keep no other row's comparison a secret."""
+    with tampering() as cursor:
+        cursor.execute("UPDATE stockflow_event SET target_facets = '{' WHERE model = 'crm.lead'")
+        wrong = [str(one) for one in found()]
+
+    assert wrong[-1].startswith("The rows: they cannot be compared with a log that was altered: ")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_writing_raises_no_alarm() -> None:
     """While others write and sequence, verifying finds nothing wrong."""

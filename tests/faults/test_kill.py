@@ -27,7 +27,10 @@ def wrap(execute, sql, params, many, context):
     wrap.seen += 1
     if wrap.seen == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return execute(sql, params, many, context)
+    done = execute(sql, params, many, context)
+    if wrap.seen == -int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
 
 wrap.seen = 0
 lead = Lead.objects.get()
@@ -40,11 +43,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("number", "events"), [(1, 1), (2, 1), (3, 1), (99, 3)])
+@pytest.mark.parametrize(("number", "events"), [(1, 1), (-1, 1), (2, 1), (3, 1), (-3, 1), (99, 3)])
 def test_a_killed_save(number: int, events: int) -> None:
-    """All of it, or nothing: the writer after it finds an object that is whole."""
-    if number == 3 and connection.vendor == "postgresql":
-        pytest.skip("there the second statement writes row and timer")
+    """All of it, or nothing, before and after a statement: the next writer finds an object whole."""
+    if abs(number) in {2, 3} and connection.vendor == "postgresql":
+        pytest.skip("there one statement writes event, row and timer")
     lead = Lead.objects.create()
     name = str(connection.settings_dict["NAME"])
     command = [sys.executable, "-c", KILLED, name, str(number)]

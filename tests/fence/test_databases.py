@@ -11,7 +11,7 @@ from stockflow.errors import InvalidDeclaration
 from stockflow.fence import comparing, installing
 from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock, run_due
-from tests.crm.models import Labelled, Lead, Rep, Tag
+from tests.crm.models import Book, Labelled, Lead, Rep, Shelf, Tag
 from tests.fence.down import fence_down
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -146,6 +146,24 @@ def cascade_in_the_database() -> None:
         cursor.execute("DROP TABLE crm_labelled")
         cursor.execute(sql)
     installing.install("default")
+
+
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="Django 6.1 brought DB_CASCADE")
+def test_django_s_cascade_of_the_database_is_refused() -> None:
+    """DB_CASCADE sends no signal, so nothing would be recorded: the error says what to use."""
+    shelf = Shelf.objects.create()
+    book = Book.objects.create(shelf=shelf)
+    connections["default"].check_constraints()
+    for delete in (shelf.delete, Shelf.objects.all().delete):
+        with (
+            pytest.raises(IntegrityError, match=r"stockflow: a row of crm_book.*on_delete=CASCADE"),
+            transaction.atomic(),
+        ):
+            delete()
+    book.delete()
+    shelf.delete()
+
+    assert kinds("default") == ["entered", "left"]
 
 
 def test_a_cascade_of_the_database_is_refused() -> None:

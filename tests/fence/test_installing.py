@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.migrations import (
     AddField,
     AlterField,
+    AlterModelTable,
     Migration,
     RemoveField,
     RenameField,
@@ -204,6 +205,62 @@ def test_a_data_migration_meets_the_fence(migrating: None) -> None:
     steps.run(AlterField("lead", "note", note.clone()))
 
     assert Lead.objects.get().temperature == "hot"
+
+
+def write_note(apps: Any, editor: Any) -> None:
+    """A data migration that writes what no stock hangs on."""
+    assert apps.get_model("crm", "Lead").objects.update(note="x") == 1
+
+
+def write_source(apps: Any, editor: Any) -> None:
+    """A data migration that writes a renamed facet without its event."""
+    with pytest.raises(IntegrityError, match="stockflow: a state"), transaction.atomic():
+        apps.get_model("crm", "Lead").objects.update(source="x")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_renamed_column_is_fenced_under_its_new_name(migrating: None) -> None:
+    """What a migration renames and then writes meets the fence, and what is free stays free."""
+    Lead.objects.create()
+    steps = Steps()
+    steps.run(RenameField("lead", "channel", "source"), RunPython(write_note))
+    if connection.vendor == "postgresql":  # SQLite's fence waits for columns that it speaks of
+        steps.run(RunPython(write_source))
+    steps.run(RenameField("lead", "source", "channel"), RunPython(lose_all), RunPython(write_note))
+
+    assert Lead.objects.get().note == "x"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_renamed_table_is_fenced(migrating: None) -> None:
+    """Its children ask it under its new name."""
+    big = BigLead.objects.create()
+    steps = Steps()
+    steps.run(AlterModelTable("lead", "crm_prospect"))
+    steps.run(RunPython(lose_all_big), RunPython(write_note))
+    steps.run(AlterModelTable("lead", "crm_lead"), RunPython(lose_all), RunPython(write_note))
+    big.refresh_from_db()
+
+    assert (big.stage, big.note) == ("draft", "x")
+
+
+def lose_all_big(apps: Any, editor: Any) -> None:
+    """A data migration that writes a child's state, whose version is in the renamed table."""
+    if connection.vendor == "postgresql":
+        with pytest.raises(IntegrityError, match="stockflow: a state"), transaction.atomic():
+            apps.get_model("crm", "BigLead").objects.update(stage="offered")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_removed_facet_is_in_nobodys_way(migrating: None) -> None:
+    """What a migration removes is not asked for by what it writes next."""
+    Lead.objects.create()
+    steps = Steps()
+    channel: Any = Lead._meta.get_field("channel")
+    steps.run(RemoveField("lead", "channel"), RunPython(write_note))
+    steps.run(AddField("lead", "channel", channel.clone()), RunPython(write_note))
+
+    assert Lead.objects.get().channel == "web"
 
 
 def test_drift_fails_the_command() -> None:

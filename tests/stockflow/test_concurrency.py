@@ -203,8 +203,12 @@ def test_the_schedule_and_callers_at_once(time: Clock) -> None:
 
 
 @postgresql
-def test_a_writer_waits_for_the_row_before_it_inserts_its_event() -> None:
-    """Row lock first, event second: the other order would deadlock."""
+@pytest.mark.parametrize("by_django", [False, True])
+def test_a_writer_waits_for_the_row_before_it_inserts_its_event(
+    by_django: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row lock first, event second, also where Django updates the row: else it would deadlock."""
+    monkeypatch.setattr(Ticket._meta, "select_on_save", by_django)
     ticket = Ticket.objects.create()
     first_has_written, second_has_begun = threading.Event(), threading.Event()
 

@@ -4,20 +4,35 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 
-CREATE TRIGGER stockflow_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON stockflow_event
+-- For each row: loaddata begins with an UPDATE that finds none, and that is no harm.
+CREATE TRIGGER stockflow_immutable BEFORE UPDATE OR DELETE ON stockflow_event
+FOR EACH ROW EXECUTE FUNCTION stockflow_refuse(
+    'what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.'
+);
+
+CREATE TRIGGER stockflow_never_emptied BEFORE TRUNCATE ON stockflow_event
 FOR EACH STATEMENT EXECUTE FUNCTION stockflow_refuse(
     'what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.'
 );
 
-CREATE TRIGGER stockflow_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON stockflow_position
+CREATE TRIGGER stockflow_immutable BEFORE UPDATE OR DELETE ON stockflow_position
+FOR EACH ROW EXECUTE FUNCTION stockflow_refuse(
+    'a position is given once, by sequence(), and links the log. To see whether it is whole, run manage.py stockflow verify.'
+);
+
+CREATE TRIGGER stockflow_never_emptied BEFORE TRUNCATE ON stockflow_position
 FOR EACH STATEMENT EXECUTE FUNCTION stockflow_refuse(
     'a position is given once, by sequence(), and links the log. To see whether it is whole, run manage.py stockflow verify.'
 );
 
+-- A transaction is known by a hash of its number and its beginning: the number alone may be
+-- another transaction's in the cluster that a waiting event was restored from.
 CREATE FUNCTION stockflow_enlist() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO stockflow_unsequenced (event, application, transaction_id)
-    SELECT id, application, pg_current_xact_id()::text::bigint FROM added;
+    SELECT id, application, hashint8extended(
+        pg_current_xact_id()::text::bigint, (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint
+    ) FROM added;
     RETURN NULL;
 END $$;
 
@@ -27,3 +42,52 @@ FOR EACH STATEMENT EXECUTE FUNCTION stockflow_enlist();
 
 -- Its rows live for a moment: without this, readers would wade through the dead ones.
 ALTER TABLE stockflow_unsequenced SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+-- A save's events. It keeps its plans, and runs where the row is updated: before the fence looks.
+CREATE FUNCTION stockflow_append(
+    of_originator text, its_version bigint, its_model text, its_field text, its_kind text,
+    its_transition text, its_source text, its_target text, its_source_facets text,
+    its_target_facets text, at bigint, its_actor text, its_reason text, its_correlation text,
+    its_payload bytea
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO stockflow_event (
+        application, originator, version, topic, model, field, kind, transition, source, target,
+        source_facets, target_facets, occurred_at, recorded_at, actor, reason, correlation, payload
+    )
+    SELECT
+        'stockflow', of_originator, its_version, 'stockflow:' || its_kind,
+        COALESCE(last.model, (
+            SELECT model FROM stockflow_event
+            WHERE application = 'stockflow' AND originator = of_originator
+            ORDER BY version DESC LIMIT 1
+        ), its_model),
+        its_field, its_kind, its_transition, its_source, its_target,
+        CASE WHEN its_source IS NOT NULL THEN COALESCE(its_source_facets, last.target_facets) END,
+        its_target_facets, at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+        its_actor, its_reason, its_correlation, its_payload
+    FROM (VALUES (1)) one LEFT JOIN LATERAL (
+        SELECT model, target_facets FROM stockflow_event
+        WHERE application = 'stockflow' AND originator = of_originator AND field = its_field
+          AND version < its_version
+        ORDER BY version DESC LIMIT 1
+    ) last ON true;
+END $$;
+
+CREATE FUNCTION stockflow_start_timer(
+    its_lifecycle uuid, its_model text, its_field text, its_version bigint, its_transition text, due bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO stockflow_scheduledtransition
+        (lifecycle, model, field, version, transition, due_at, attempts, error)
+    VALUES (its_lifecycle, its_model, its_field, its_version, its_transition, due, 0, '')
+    ON CONFLICT ON CONSTRAINT stockflow_timer DO UPDATE SET
+        version = excluded.version, transition = excluded.transition, due_at = excluded.due_at,
+        attempts = 0, error = '', parked_at = NULL;
+END $$;
+
+CREATE FUNCTION stockflow_end_timer(its_lifecycle uuid, its_field text)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM stockflow_scheduledtransition WHERE lifecycle = its_lifecycle AND field = its_field;
+END $$;

@@ -1,3 +1,9 @@
 DROP FUNCTION stockflow_enlist() CASCADE;
 
 DROP FUNCTION stockflow_refuse() CASCADE;
+
+DROP FUNCTION stockflow_append;
+
+DROP FUNCTION stockflow_start_timer;
+
+DROP FUNCTION stockflow_end_timer;

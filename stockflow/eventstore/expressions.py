@@ -1,0 +1,91 @@
+"""What the columns of an event hold, as expressions of SQL with their values."""
+
+import json
+import time
+from functools import lru_cache
+from typing import Any
+
+from django.db import connections
+
+from stockflow.contexts import Circumstances
+from stockflow.domain.cells import encode_value
+from stockflow.facets import FacetPath, Fragment
+from stockflow.ledgers import Pending
+from stockflow.subjects import Subject
+from stockflow.tables import STOCKFLOW, Kind
+
+
+def said_of(told: Circumstances) -> Fragment:
+    """Return who and why, which most often is nothing."""
+    values = told.actor, told.reason, told.correlation
+    return ("%s, %s, %s", values) if any(values) else ("'', '', ''", ())
+
+
+def clock_of(connection: Any) -> Fragment:
+    """Return the database's clock as an expression: microseconds since 1970."""
+    if connection.vendor == "postgresql":
+        return "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", ()
+    return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
+
+
+def payload_of(connection: Any, told: Circumstances, key: str | None = None) -> Fragment:
+    """Return what an event keeps beside its columns, as an expression of bytes."""
+    parts = [f'"data":{told.data}'] if told.data else []
+    if key is not None:
+        parts.append(f'"key":{json.dumps(key, ensure_ascii=False)}')
+    cast = "::bytea" if connection.vendor == "postgresql" else ""
+    if not parts:
+        return f"NULL{cast}", ()
+    return f"%s{cast}", (f"{{{','.join(parts)}}}".encode(),)
+
+
+def last_facets(originator: str, field: str) -> Fragment:
+    """Return the facets that the log has, which may lag behind what a relation shows now."""
+    last = (
+        "(SELECT x.target_facets FROM stockflow_event x WHERE "
+        f"x.application = '{STOCKFLOW}' AND x.originator = %s AND x.field = %s "
+        "ORDER BY x.version DESC LIMIT 1)"
+    )
+    return last, (originator, field)
+
+
+def target_facets(connection: Any, subject: Subject, event: Pending, source: Fragment) -> Fragment:
+    """Return the canonical text of the event's facets; related ones are read in SQL.
+
+    Those that are fixed at entry are taken from *source* where the state is not entered.
+    """
+    paths = subject.facets(event.field)
+    if not paths:
+        return "'{}'", ()
+    is_kept = event.kind is Kind.RECLASSIFIED
+    text, pieces, values = "{", list[str](), list[Any]()
+    for lookup, path in sorted(paths.items()):
+        text += f"{encode_value(lookup)}:"
+        given = event.facets[path.attname]
+        if (path.is_own or given is None) and not (is_kept and path.is_fixed):
+            text += f"{encode_value(path.to_json(given))},"
+            continue
+        found: Fragment = (
+            _related(connection.alias, path),
+            (value_of(connection, path.first, given),),
+        )
+        if is_kept and path.is_fixed:
+            found = path.kept_sql(connection.vendor, source, found)
+        pieces += ["%s", found[0]]
+        values += [text, *found[1]]
+        text = ","
+    text = f"{text.removesuffix(',')}}}"
+    if not pieces:
+        return "%s", (text,)
+    return f"({' || '.join(pieces)} || %s)", (*values, text)
+
+
+@lru_cache(maxsize=1024)
+def _related(using: str, path: FacetPath) -> str:
+    connection = connections[using]
+    return path.sql(connection.vendor, connection.ops.quote_name)
+
+
+def value_of(connection: Any, field: Any, value: Any) -> Any:
+    """Return *value* of the model's *field* as the database takes it."""
+    return field.get_db_prep_value(value, connection, prepared=False)
