@@ -99,6 +99,7 @@ class Objects:
         timer = self.timers[row.stock_lifecycle, field.name]
         if not self.careful:
             return self._apply(row, due_at, field, timer)
+        counted = self.chunk.fired, self.chunk.skipped
         try:
             with transaction.atomic(using=self.using):
                 can_go_on = self._apply(row, due_at, field, timer)
@@ -107,6 +108,7 @@ class Objects:
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # what it is in memory now is not what its row says
+            self.chunk.fired, self.chunk.skipped = counted
             parking.fail(timer, error, self.using, self.chunk)
             return False
 

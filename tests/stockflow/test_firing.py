@@ -134,3 +134,20 @@ def test_when_to_look_again(time: Clock) -> None:
 
     assert first == chain.state_due_at
     assert next_due() == time.at + timedelta(minutes=1)
+
+
+def test_a_decay_that_cannot_be_saved_is_not_counted(
+    time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its method ran, its row was refused: it failed like any other."""
+    chain = Chain.objects.create()
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("not today")
+
+    monkeypatch.setattr(Chain, "save", refuse)
+    time.advance(timedelta(days=2))
+
+    assert fire() == 0
+    assert timers_of(chain)["state"].error == "ValueError: not today"
+    assert trail(chain) == ["entered >a"]
