@@ -52,7 +52,7 @@ def scheduled(
 
 def _pairs(flow: "Flow") -> frozenset[tuple[str, str, str]]:
     """Return the decays that are of the flow, by model, state and transition."""
-    sources, sinks = flow.places
+    sources, sinks = flow.source_places, flow.sink_places
     name = flow.reference.name
     found: set[tuple[str, str, str]] = set()
     for model in {place.model for place in sources}:
