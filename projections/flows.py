@@ -15,7 +15,7 @@ from stockflow.domain.measures.changes import FLOW_KINDS, Place, Value
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.rates import flow_counts, rate
 from stockflow.errors import InvalidDeclaration
-from stockflow.projections import as_known, registry
+from stockflow.projections import as_known, forecasts, registry
 from stockflow.projections.answers import Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.flow_measures import FlowMeasures
@@ -153,6 +153,25 @@ class Flow(FlowMeasures):
         cut = begun(start, end, every, tz, now)
         found, (settled_until, position) = self._counts(cut, start, lookup, now, known)
         return Series(cut, found, settled_until, lookup, position)
+
+    def scheduled(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        every: Grain | timedelta,
+        tz: tzinfo | None = None,
+    ) -> Series:
+        """Return how many decays of the flow are due in each bucket, if nobody acts before.
+
+        The decays of states that objects are in now: what follows after them is not known, and
+        parked ones are not counted. Buckets may lie in the future.
+
+        Raises:
+            InvalidInstant: If a bound is not an aware datetime.
+            InvalidBuckets: If the range or *every* cannot be cut.
+        """
+        return forecasts.scheduled(self, start, end, every, tz)
 
     def rate(
         self, start: datetime, end: datetime, *, per: Grain | timedelta, **known: Unpack[Known]
