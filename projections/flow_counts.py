@@ -18,11 +18,15 @@ APPLICATION: Final = "stockflow"
 TABLES: Final = ("stockflow_projections_flowcount", "stockflow_projections_net")
 """The tables that have rows of a generation."""
 
-_STAGE: Final = """
-CREATE TEMPORARY TABLE IF NOT EXISTS stockflow_batch (
-    day integer, model text, field text, kind text, transition text, source text, target text,
-    source_facets text, target_facets text, number bigint, seconds bigint, micros bigint
-)"""
+_STAGES: Final = {
+    "stockflow_batch": "day integer, model text, field text, kind text, transition text,"
+    " source text, target text, source_facets text, target_facets text,"
+    " number bigint, seconds bigint, micros bigint",
+    "stockflow_resolved": "day integer, model text, field text, kind text, transition text,"
+    " source bigint, target bigint, number bigint, seconds bigint, micros bigint",
+}
+"""Temporary tables: what a batch counts, by the words of the log and then by cells."""
+
 _BATCH: Final = """
 FROM stockflow_position p JOIN stockflow_event e ON e.id = p.event
 WHERE p.application = %s AND p.position > %s AND p.position <= %s
@@ -55,27 +59,24 @@ SELECT c.model, c.field, c.state, c.facets, {digest} FROM (
     UNION
     SELECT model, field, target, target_facets FROM stockflow_batch WHERE target IS NOT NULL
 ) c WHERE true ORDER BY 5 ON CONFLICT (digest) DO NOTHING"""
-_RESOLVED: Final = """
-resolved AS (
-    SELECT b.day, b.model, b.field, b.kind, b.transition, b.number, b.seconds, b.micros,
-           coalesce(s.id, 0) AS source, coalesce(t.id, 0) AS target
-    FROM stockflow_batch b
-    LEFT JOIN stockflow_projections_cell s ON s.model = b.model AND s.field = b.field
-     AND s.state = b.source AND s.facets = b.source_facets
-    LEFT JOIN stockflow_projections_cell t ON t.model = b.model AND t.field = b.field
-     AND t.state = b.target AND t.facets = b.target_facets
-)"""
-_PATHS: Final = f"""
-WITH {_RESOLVED}
+_RESOLVE: Final = """
+INSERT INTO stockflow_resolved
+SELECT b.day, b.model, b.field, b.kind, b.transition, coalesce(s.id, 0), coalesce(t.id, 0),
+       b.number, b.seconds, b.micros
+FROM stockflow_batch b
+LEFT JOIN stockflow_projections_cell s ON s.model = b.model AND s.field = b.field
+ AND s.state = b.source AND s.facets = b.source_facets
+LEFT JOIN stockflow_projections_cell t ON t.model = b.model AND t.field = b.field
+ AND t.state = b.target AND t.facets = b.target_facets"""
+_PATHS: Final = """
 INSERT INTO stockflow_projections_path (source, target, model, field, kind, transition)
-SELECT DISTINCT source, target, model, field, kind, transition FROM resolved
+SELECT DISTINCT source, target, model, field, kind, transition FROM stockflow_resolved
 WHERE true ORDER BY 1, 2, 3, 4, 5, 6 ON CONFLICT DO NOTHING"""
-_COUNTS: Final = f"""
-WITH {_RESOLVED}
+_COUNTS: Final = """
 INSERT INTO stockflow_projections_flowcount AS kept
        (generation, day, path, number, seconds, micros)
 SELECT %s, r.day, p.id, r.number, r.seconds, r.micros
-FROM resolved r JOIN stockflow_projections_path p
+FROM stockflow_resolved r JOIN stockflow_projections_path p
   ON p.source = r.source AND p.target = r.target AND p.model = r.model AND p.field = r.field
  AND p.kind = r.kind AND p.transition = r.transition
 WHERE true ON CONFLICT (generation, day, path) DO UPDATE SET number = kept.number + excluded.number,
@@ -84,11 +85,10 @@ _LEVELS: Final = " UNION ALL ".join(
     f"SELECT {level} AS level, {size} AS size" for level, size in enumerate(SIZES)
 )
 _NETS: Final = f"""
-WITH {_RESOLVED}
 INSERT INTO stockflow_projections_net AS kept (generation, level, block, cell, number)
 SELECT %s, l.level, m.day / l.size, m.cell, sum(m.number) FROM (
-    SELECT day, target AS cell, number FROM resolved WHERE target <> 0
-    UNION ALL SELECT day, source, -number FROM resolved WHERE source <> 0
+    SELECT day, target AS cell, number FROM stockflow_resolved WHERE target <> 0
+    UNION ALL SELECT day, source, -number FROM stockflow_resolved WHERE source <> 0
 ) m CROSS JOIN ({_LEVELS}) l
 WHERE true GROUP BY l.level, m.day / l.size, m.cell HAVING sum(m.number) <> 0
 ON CONFLICT (generation, level, block, cell) DO UPDATE SET number = kept.number + excluded.number"""
@@ -101,25 +101,37 @@ def fold(generation: int, zone: tzinfo, after: int, until: int, *, using: str) -
     """
     connection, batch = connections[using], (APPLICATION, after, until)
     with connection.cursor() as cursor:
-        cursor.execute(_STAGE)
-        cursor.execute("DELETE FROM stockflow_batch")
+        for stage, columns in _STAGES.items():
+            cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ({columns})")
+            cursor.execute(f"DELETE FROM {stage}")
         cursor.execute(_DAYS, batch)
         # Division rounds to zero, so that a day before 1970 may show as the next one.
         utc_days = {day + near for (day,) in cursor.fetchall() for near in (-1, 0)}
         days = days_around(utc_days, zone)
-        cursor.execute(
-            _AGGREGATE.format(day=_DAY[connection.vendor]), [*_bound(cursor, days), *batch]
+        _fill(
+            cursor,
+            "stockflow_batch",
+            _AGGREGATE.format(day=_DAY[connection.vendor]),
+            [*_bound(cursor, days), *batch],
         )
         # The new rows have no statistics yet: PostgreSQL would take them to be few, and compare
         # each with each (29 s for 20,000 events).
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
         cursor.execute(_CELLS.format(digest=_DIGEST[connection.vendor]))
+        _fill(cursor, "stockflow_resolved", _RESOLVE, [])
         cursor.execute(_PATHS)
         cursor.execute(_COUNTS, [generation])
         cursor.execute(_NETS, [generation])
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_nestloop = DEFAULT; SET LOCAL jit = DEFAULT")
+
+
+def _fill(cursor: Any, stage: str, sql: str, values: list[Any]) -> None:
+    """Run an insert into a temporary table, of which PostgreSQL keeps no statistics by itself."""
+    cursor.execute(sql, values)
+    if cursor.db.vendor == "postgresql":
+        cursor.execute(f"ANALYZE {stage}")
 
 
 def _bound(cursor: Any, days: list[Any]) -> list[Any]:

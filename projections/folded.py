@@ -28,8 +28,8 @@ FROM (
     FROM serving s CROSS JOIN blocks b CROSS JOIN stockflow_projections_net n
     WHERE n.generation = s.id AND n.level = b.level AND n.block >= b.first AND n.block < b.last
     GROUP BY n.cell
-) sums JOIN stockflow_projections_cell c ON c.id = sums.cell
-JOIN asked a ON a.model = c.model AND a.field = c.field WHERE sums.number <> 0"""
+) sums CROSS JOIN stockflow_projections_cell c CROSS JOIN asked a
+WHERE c.id = sums.cell AND a.model = c.model AND a.field = c.field AND sums.number <> 0"""
 _DAYS: Final = """
 SELECT sums.bucket, p.model, p.field, p.kind, s.state, t.state, {source_facets}, {target_facets},
        sums.number, sums.seconds, sums.micros
@@ -39,10 +39,10 @@ FROM (
     FROM serving s CROSS JOIN whole w CROSS JOIN stockflow_projections_flowcount n
     WHERE n.generation = s.id AND n.day >= w.first AND n.day < w.last
     GROUP BY w.bucket, n.path
-) sums JOIN stockflow_projections_path p ON p.id = sums.path
-JOIN asked a ON a.model = p.model AND a.field = p.field
+) sums CROSS JOIN stockflow_projections_path p CROSS JOIN asked a
 LEFT JOIN stockflow_projections_cell s ON s.id = p.source
-LEFT JOIN stockflow_projections_cell t ON t.id = p.target"""
+LEFT JOIN stockflow_projections_cell t ON t.id = p.target
+WHERE p.id = sums.path AND a.model = p.model AND a.field = p.field"""
 _SUMS: Final = """{columns}, count(*),
        CAST(sum(e.occurred_at / 1000000) AS bigint), CAST(sum(e.occurred_at %% 1000000) AS bigint)"""
 # A lateral query or a cross join keeps the order of the loops: each piece reads its range of

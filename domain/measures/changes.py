@@ -4,7 +4,11 @@ from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 OPENING: Final = 0
-"""The bucket of everything before the first bound; the buckets asked for count from 1."""
+"""The bucket of everything before the first bound; the buckets asked for count from 1.
+
+It is there for the level only: of changes that were added up before, it has what they come to,
+with a kind of its own and no source.
+"""
 
 FLOW_KINDS: Final = frozenset({"entered", "moved", "left"})
 """The kinds of event that are flows: tracking begun or a facet changed moves nobody."""

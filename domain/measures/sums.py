@@ -4,7 +4,15 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from stockflow.domain.measures.changes import FLOW_KINDS, Change, Place, Value, ValueOf, whole
+from stockflow.domain.measures.changes import (
+    FLOW_KINDS,
+    OPENING,
+    Change,
+    Place,
+    Value,
+    ValueOf,
+    whole,
+)
 
 DAY: Final = 86_400_000_000
 """Microseconds in the day of 24 hours in which durations are given."""
@@ -85,6 +93,8 @@ class _Account:
     def book(self, change: Change, sign: int, *, flows: bool) -> None:
         n = change.bucket
         self.levels[n] += sign * change.number
+        if n == OPENING:  # says who was there, not how they came: its changes may be net ones
+            return
         self.offsets[n] += sign * change.offset
         if flows:
             (self.inflow if sign > 0 else self.outflow)[n] += change.number

@@ -117,15 +117,20 @@ def _cell(channel: FacetValue) -> str:
 
 
 @contextmanager
-def logged(events: Iterable[Event]) -> Iterator[None]:
+def logged(events: Iterable[Event], *, folded: bool = True) -> Iterator[None]:
     """Put *events* into the log for the span of the block.
 
     None of them, half of them or all are folded, and what is not may lack its position: that
-    depends on how many they are, so that random histories are met in each way.
+    depends on how many they are, so that random histories are met in each way. Without *folded*
+    none has a position either, for tests that give their own.
     """
     rows = list(events)
+    number = (0, len(rows) // 2, len(rows))[len(rows) % 3]
     with transaction.atomic():
-        _log(rows, number=len(rows) // 2 if len(rows) % 3 else len(rows), batch=1 + len(rows) % 5)
+        if folded:
+            _log(rows, number=number, batch=1 + len(rows) % 5)
+        else:
+            Event._default_manager.bulk_create(rows)
         yield
         transaction.set_rollback(True)
 
@@ -133,7 +138,7 @@ def logged(events: Iterable[Event]) -> Iterator[None]:
 def _log(rows: list[Event], *, number: int, batch: int) -> None:
     """Write *rows*, the first *number* of them folded in batches, where there are any."""
     Event._default_manager.bulk_create(rows[:number])
-    if number > 1:
+    if number:
         sequence()
         list(project(batch_size=batch))
     Event._default_manager.bulk_create(rows[number:])

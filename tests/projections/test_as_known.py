@@ -100,7 +100,7 @@ def test_as_known_is_the_log_cut_off(
         wanted = answers(stock_of(declared, states))
     with logged(events[:number]):
         all_sequenced = answers(stock_of(declared, states))
-    with logged(events):
+    with logged(events, folded=False):
         give_positions(events, number)
         stock = stock_of(declared, states)
         instant = START + kept * HOUR + timedelta(minutes=30)
@@ -118,7 +118,7 @@ def test_restatement_is_the_difference(
     later = data.draw(st.integers(0, len(events)))
     earlier = data.draw(st.integers(0, later))
     stock = stock_of(declared, states)
-    with logged(events):
+    with logged(events, folded=False):
         give_positions(events, len(events))
         ask: Any = {"start": FIRST, "end": END, "every": "day"}
         rows = stock.restatement(**ask, earlier=earlier, later=later)
@@ -194,7 +194,7 @@ def test_restatement_has_an_order(declared: Any) -> None:
     rows = [
         made.event(_key(n), 1, START, kind="entered", source=None, target="hot") for n in (1, 2)
     ]
-    with logged(rows):
+    with logged(rows, folded=False):
         give_positions(rows, 2)
         with pytest.raises(InvalidInstant, match="exchange the two"):
             hot.restatement(FIRST, END, earlier=2, later=1, every="day")

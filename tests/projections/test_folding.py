@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,9 +16,9 @@ from stockflow import conf
 from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import buckets
 from stockflow.models import Event
-from stockflow.projections import checkpoints, flow_counts, query, runner
+from stockflow.projections import Stock, checkpoints, flow_counts, query, runner
 from stockflow.projections.models import FlowCount, Generation, Net, Path, Status
-from stockflow.testing import sequence
+from stockflow.testing import clock, sequence
 from tests.crm.models import Lead
 from tests.projections import histories
 from tests.projections.histories import NOW, START, quick
@@ -199,6 +200,31 @@ def test_folded_rows_answer() -> None:
     assert set(opening.values()) != {1}
     assert not later
     assert {change.number for change in everything.changes} >= {7}
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_who_came_and_went_before_has_no_row(is_folded: bool) -> None:
+    """A facet value that nobody has in the buckets is left out, whether the log says so or a net."""
+    web, fair = ('{"channel":"web"}', '{"channel":"fair"}')
+    came: Any = {"kind": "entered", "source": None, "target": "hot"}
+    gone, stays = UUID(int=1), UUID(int=2)
+    log(
+        [
+            histories.event(gone, 1, START, facets=(None, web), **came),
+            histories.event(
+                gone, 2, START, kind="left", source="hot", target=None, facets=(web, None)
+            ),
+            histories.event(stays, 1, START, facets=(None, fair), **came),
+        ]
+    )
+    if is_folded:
+        list(runner.project())
+    with clock(NOW):
+        hot = Stock("hot", Lead.temperature, states=["hot"])
+        found = hot.closing(NOW - timedelta(days=1), NOW, every="day", by="channel")
+
+    assert [(row.facet, row.value) for row in found] == [("fair", 1)] * len(found)
+    assert found
 
 
 def test_a_question_is_one_statement(django_assert_num_queries: Any) -> None:

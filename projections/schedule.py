@@ -1,0 +1,20 @@
+"""The periodic job of the read side."""
+
+from datetime import timedelta
+
+from django.db import connections
+
+from stockflow.projections import runner
+from stockflow.scheduling import periodic
+
+AT_MOST = timedelta(minutes=10)
+"""A killed run is repeated after so long. One that only takes longer is no harm beside another:
+no event is folded twice."""
+
+
+@periodic("minutely", name="stockflow.project", at_most=AT_MOST)
+def project(using: str) -> str:
+    """Fold what is new in the log into the read tables."""
+    if connections[using].in_atomic_block:
+        return "nothing: it folds outside transactions"
+    return f"{sum(runner.project(using)):,} positions"
