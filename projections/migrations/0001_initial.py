@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('micros', models.BigIntegerField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('generation', 'day', 'path'), name='stockflow_flowcount')],
+                'constraints': [models.UniqueConstraint(models.F('generation'), models.F('day'), models.F('path'), name='stockflow_flowcount')],
             },
         ),
         migrations.CreateModel(
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ('number', models.BigIntegerField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('generation', 'level', 'block', 'cell'), name='stockflow_net')],
+                'constraints': [models.UniqueConstraint(models.F('generation'), models.F('level'), models.F('block'), models.F('cell'), name='stockflow_net')],
             },
         ),
         migrations.CreateModel(
