@@ -87,3 +87,10 @@ def names_between(
             found.append((is_decay, is_computed, method.__name__))
     found.sort(key=lambda one: one[:2])
     return [(method, is_computed) for _, is_computed, method in found]
+
+
+def offered_names(model: type[models.Model], name: str) -> list[str]:
+    """Return the transitions of field *name* that do not happen by themselves, as declared."""
+    rules = machine_of(model, name).rules
+    decays = {rule.transition for rule in rules if rule.delay is not None}
+    return [name for name in dict.fromkeys(rule.transition for rule in rules) if name not in decays]
