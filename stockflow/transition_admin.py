@@ -8,6 +8,7 @@ import django_fsm
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
@@ -98,40 +99,50 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
         told = {"title": f"{_label(asked)}: {obj}", "object": obj, "submit": _label(asked)}
         return self._ask(request, form, told)
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        actions: dict[str, Any] = super().get_actions(request)
-        if not self.has_change_permission(request) or "_popup" in request.GET:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        # Of Django 6.1, where an action may also stand on the form of one object.
+        located = {} if action_location is None else {"action_location": action_location}
+        base: Any = super()
+        actions: dict[str, Any] = base.get_actions(request, **located)
+        is_off = self.actions is None or IS_POPUP_VAR in request.GET
+        if is_off or not self.has_change_permission(request):
             return actions
         for name in self._offered():
             asked = self._command(request, name)
             if _may_ever(asked):
-                label = f"{_label(asked).replace('%', '%%')} selected %(verbose_name_plural)s"
-                actions[_ACTION + name] = (self._action(name), _ACTION + name, label)
+                found = base.get_action(self._action(asked), **located)
+                actions |= {_ACTION + name: found} if found else {}
         return actions
 
-    def _action(self, name: str) -> Callable[..., HttpResponse | None]:
+    def _action(self, asked: Command) -> Callable[..., HttpResponse | None]:
         def act(
             model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]
         ) -> HttpResponse | None:
-            form = self._form(name)(request.POST if _CONFIRMED in request.POST else None)
-            if not form.asks():
-                form = self._form(name)({})
-            if form.is_valid() and self._are_made(request, queryset, name, form):
-                return None
-            asked = self._command(request, name)
-            told = {
-                "title": f"{_label(asked)} selected {self.opts.verbose_name_plural}",
-                "submit": _label(asked),
-                "action": _ACTION + name,
-                "confirmed": _CONFIRMED,
-                "checkbox": ACTION_CHECKBOX_NAME,
-                "keys": request.POST.getlist(ACTION_CHECKBOX_NAME),
-                "across": request.POST.get("select_across", "0"),
-                "number": queryset.count(),
-            }
-            return self._ask(request, form, told)
+            return self._act(request, queryset, asked.name)
 
+        act.__name__ = _ACTION + asked.name
+        label = _label(asked).replace("%", "%%")  # Django fills in the model's name
+        act.short_description = f"{label} selected %(verbose_name_plural)s"  # type: ignore[attr-defined]
         return act
+
+    def _act(self, request: HttpRequest, queryset: QuerySet[Any], name: str) -> HttpResponse | None:
+        form = self._form(name)(request.POST if _CONFIRMED in request.POST else None)
+        if not form.asks():
+            form = self._form(name)({})
+        if form.is_valid() and self._are_made(request, queryset, name, form):
+            return None
+        asked = self._command(request, name)
+        told = {
+            "title": f"{_label(asked)} selected {self.opts.verbose_name_plural}",
+            "submit": _label(asked),
+            "action": _ACTION + name,
+            "confirmed": _CONFIRMED,
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "keys": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "across": request.POST.get("select_across", "0"),
+            "number": queryset.count(),
+        }
+        return self._ask(request, form, told)
 
     def _is_made(self, request: HttpRequest, obj: Any, name: str, form: TransitionForm) -> bool:
         """Make the transition; False with the error on *form* if its method finds the values bad."""
