@@ -9,6 +9,7 @@
     ├── UnknownTransition     a transition that the model does not have
     ├── UnknownFacet          a facet that the stock field does not declare
     ├── InvalidBuckets        bounds or a grain that cannot be cut
+    ├── InvalidMeasure        a number that cannot be asked for, or not added up so
     ├── InvalidDelay          a decay's delay that gives no due instant
     ├── InvalidContext        data that cannot be kept in an event
     ├── InvalidWitness        a witness that is none, or is not signed by this project
@@ -47,6 +48,10 @@ class UnknownFacet(StockflowError, ValueError):
 
 class InvalidBuckets(StockflowError, ValueError):
     """Bounds or a grain from which no buckets can be cut."""
+
+
+class InvalidMeasure(StockflowError, ValueError):
+    """A number that cannot be asked for, or that does not add up in the way asked for."""
 
 
 class InvalidDelay(StockflowError, ValueError):

@@ -20,7 +20,7 @@ from stockflow.domain.errors import InvalidBuckets
 from stockflow.domain.instants import require_instant
 
 Grain = Literal["hour", "day", "week", "month", "quarter", "year"]
-"""The periods that have a name; weeks begin on Monday."""
+"""The periods that have a name; weeks begin on Monday, or as is said."""
 
 GRAINS: Final[tuple[Grain, ...]] = get_args(Grain)
 LIMIT: Final = 1_000_000
@@ -43,7 +43,12 @@ class Bucket(NamedTuple):
 
 
 def buckets(
-    start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo
+    start: datetime,
+    end: datetime,
+    every: Grain | timedelta,
+    tz: tzinfo,
+    *,
+    first_weekday: int = 0,
 ) -> tuple[Bucket, ...]:
     """Cut *start* to *end* at the periods of *tz*.
 
@@ -58,6 +63,7 @@ def buckets(
         end: The first instant after the last bucket. Timezone-aware.
         every: The name of a period, or a fixed length.
         tz: The zone whose days are cut.
+        first_weekday: With which day a week begins: 0 is Monday, 6 is Sunday.
 
     Returns:
         Adjoining buckets, the first from *start*, the last to *end*, with bounds in UTC.
@@ -71,7 +77,7 @@ def buckets(
     _require_countable(start, end, every)
     zone = require_zone(tz)
     try:
-        bounds = _cut(start, end, every, zone)
+        bounds = _cut(start, end, every, zone, first_weekday)
     except (OverflowError, ValueError) as error:
         raise InvalidBuckets(
             f"{start.isoformat()} to {end.isoformat()} every {every!r} leaves the calendar."
@@ -175,11 +181,13 @@ def _require_countable(start: datetime, end: datetime, every: Grain | timedelta)
         )
 
 
-def _cut(start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo) -> list[datetime]:
+def _cut(
+    start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo, first_weekday: int
+) -> list[datetime]:
     bounds = [start]
     if isinstance(every, timedelta):
         return list(_steps(start, every, end))
-    for bound in _bounds(start, every, tz):
+    for bound in _bounds(start, every, tz, first_weekday):
         if bound >= end:
             break
         if bound > bounds[-1]:  # a day that the zone skipped begins when the next one does
@@ -187,9 +195,11 @@ def _cut(start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo) -
     return bounds
 
 
-def _bounds(start: datetime, every: Grain, tz: tzinfo) -> Iterator[datetime]:
+def _bounds(
+    start: datetime, every: Grain, tz: tzinfo, first_weekday: int = 0
+) -> Iterator[datetime]:
     """Yield the starts of periods for ever, the first at or before *start*."""
-    day = _first_day(start.astimezone(tz).date(), every)
+    day = _first_day(start.astimezone(tz).date(), every, first_weekday)
     bound = start_of_day(day, tz)
     while True:
         yield bound
@@ -204,9 +214,9 @@ def _steps(start: datetime, length: timedelta, end: datetime) -> Iterator[dateti
     return (start + step * length for step in range(-((start - end) // length)))
 
 
-def _first_day(day: date, every: Grain) -> date:
+def _first_day(day: date, every: Grain, first_weekday: int) -> date:
     if every == "week":
-        return day - timedelta(days=day.weekday())
+        return day - timedelta(days=(day.weekday() - first_weekday) % 7)
     if every in _MONTHS:
         return day.replace(month=(day.month - 1) // _MONTHS[every] * _MONTHS[every] + 1, day=1)
     return day

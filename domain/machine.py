@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta, tzinfo
 
-from stockflow.domain.decay import Decay, Delay
+from stockflow.domain.decay import Decay, Delay, OnFalse
 
 ANY = "*"
 ANY_OTHER = "+"
@@ -23,6 +24,10 @@ class Rule:
     delay: Delay | None = None
     flow: str = ""
     on_error: str | None = None
+    on_false: OnFalse = "retry"
+    max_lateness: timedelta | None = None
+    zone: tzinfo | None = None
+    restarts_clock: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,25 @@ class Machine:
     def decays(self, state: str) -> tuple[Decay, ...]:
         """The decays that start when *state* is entered, as declared."""
         return tuple(
-            Decay(rule.transition, state, rule.delay)
+            Decay(rule.transition, state, rule.delay, rule.on_false, rule.max_lateness, rule.zone)
             for rule in self.rules
             if rule.delay is not None and self._leaves(rule, state)
+        )
+
+    def target(self, transition: str, state: str) -> str | None:
+        """Where *transition* leads from *state*; None if it does not leave it, or computes where."""
+        rules = [rule for rule in self.rules if rule.transition == transition]
+        named = [rule for rule in rules if rule.source == state]
+        for rule in named or [rule for rule in rules if self._leaves(rule, state)]:
+            return rule.targets[0] if rule.targets and len(rule.targets) == 1 else None
+        return None
+
+    def restarts_clock(self, transition: str | None, state: str) -> bool:
+        """Whether *transition* from *state* to itself lets the decays of the state begin anew."""
+        return all(
+            rule.restarts_clock
+            for rule in self.rules
+            if rule.transition == transition and self._leaves(rule, state)
         )
 
     def _leaves(self, rule: Rule, state: str) -> bool:

@@ -10,6 +10,7 @@ from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import Bucket, Grain, buckets
 from stockflow.domain.measures.changes import Value
 from stockflow.domain.measures.levels import in_order
+from stockflow.projections.frames import Framed
 
 if TYPE_CHECKING:
     from django.db import models
@@ -23,11 +24,15 @@ class Answer(list[Row], Generic[Row]):
     Attributes:
         settled_until: The oldest due instant of a decay that has not fired yet, else the
             instant of asking. What lies after it may still change.
+        position: The last position of the log that the answer knows of, where it was asked
+            ``as_known_at`` or ``sequenced``; None where it knows all that is committed.
     """
 
-    def __init__(self, rows: Iterable[Row], settled_until: datetime) -> None:
+    def __init__(
+        self, rows: Iterable[Row], settled_until: datetime, position: int | None = None
+    ) -> None:
         super().__init__(rows)
-        self.settled_until = settled_until
+        self.settled_until, self.position = settled_until, position
 
 
 class SeriesRow(NamedTuple):
@@ -42,7 +47,7 @@ class SeriesRow(NamedTuple):
     facet: Any = None
 
 
-class Series(Answer[SeriesRow]):
+class Series(Answer[SeriesRow], Framed):
     """A value for each bucket, in order of time and, where split, of facet value.
 
     Buckets that have not begun yet have no row; one that ends after ``settled_until`` may
@@ -58,6 +63,7 @@ class Series(Answer[SeriesRow]):
         found: Mapping[Value, Sequence[int]],
         settled_until: datetime,
         by: str | None = None,
+        position: int | None = None,
     ) -> None:
         self.by, values = by, in_order(found)
         super().__init__(
@@ -67,6 +73,7 @@ class Series(Answer[SeriesRow]):
                 for value in values
             ),
             settled_until,
+            position,
         )
 
     @property
@@ -98,7 +105,8 @@ def begun(
     start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo | None, now: datetime
 ) -> tuple[Bucket, ...]:
     """Cut the buckets of a series, without those that begin after *now*."""
-    cut = buckets(start, end, every, conf.time_zone() if tz is None else tz)
+    zone = conf.time_zone() if tz is None else tz
+    cut = buckets(start, end, every, zone, first_weekday=conf.first_weekday())
     return tuple(bucket for bucket in cut if bucket.start <= now)
 
 

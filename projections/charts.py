@@ -8,6 +8,7 @@ from typing import Final
 
 from django.utils import dateformat
 
+from stockflow import conf
 from stockflow.domain.intervals import Grain, buckets
 from stockflow.projections.answers import SeriesRow
 
@@ -137,7 +138,8 @@ def _instants(start: datetime, end: datetime, tz: tzinfo) -> Iterator[tuple[date
         n for n in (1, 2, 5, 10, 20, 50, 100, 1000) if (end - start) / length / n <= MOST_TICKS
     )
     # From just before the start: the first bucket is clipped, the others begin with a period.
-    for begun, _ in buckets(start - timedelta(microseconds=1), end, grain, tz)[1:]:
+    before = start - timedelta(microseconds=1)
+    for begun, _ in buckets(before, end, grain, tz, first_weekday=conf.first_weekday())[1:]:
         at = begun.astimezone(tz)
         if apart == 1 or at.year % apart == 0:
             yield begun, dateformat.format(at, form)

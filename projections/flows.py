@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from django.apps import apps
 from django.db.models import Q, QuerySet
@@ -15,9 +15,11 @@ from stockflow.domain.measures.changes import FLOW_KINDS, Place, Value
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.rates import flow_counts, rate
 from stockflow.errors import InvalidDeclaration
-from stockflow.projections import query, registry
+from stockflow.projections import as_known, forecasts, registry
 from stockflow.projections.answers import Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
+from stockflow.projections.flow_measures import FlowMeasures
+from stockflow.projections.statements import Holds, Known
 from stockflow.projections.stocks import Stock
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from stockflow.tables import Event
 
 
-class Flow:
+class Flow(FlowMeasures):
     """The events that lead from a source stock to a sink stock.
 
     ::
@@ -90,10 +92,16 @@ class Flow:
         )
 
     @overload
-    def count(self, start: datetime, end: datetime, by: None = None) -> int: ...
+    def count(
+        self, start: datetime, end: datetime, by: None = None, **known: Unpack[Known]
+    ) -> int: ...
     @overload
-    def count(self, start: datetime, end: datetime, by: By) -> dict[Any, int]: ...
-    def count(self, start: datetime, end: datetime, by: By | None = None) -> int | dict[Any, int]:
+    def count(
+        self, start: datetime, end: datetime, by: By, **known: Unpack[Known]
+    ) -> dict[Any, int]: ...
+    def count(
+        self, start: datetime, end: datetime, by: By | None = None, **known: Unpack[Known]
+    ) -> int | dict[Any, int]:
         """Return how many events happened from *start* on and before *end*.
 
         Args:
@@ -101,6 +109,8 @@ class Flow:
             end: The first instant after it.
             by: The facet to split by: the value of the cell reached or, where the object
                 left, of the cell that it left.
+            known: ``as_known_at=`` a position of the log or an instant, or ``sequenced=True``
+                (:class:`~stockflow.projections.statements.Known`).
 
         Returns:
             A number of events; with *by* a mapping from facet value to number, without the
@@ -113,7 +123,8 @@ class Flow:
         """
         window = Bucket(*require_range(start, end))
         now = conf.now(self.using)
-        found, _ = self._counts((window,), window.start, lookup_of(self.reference, by), now)
+        lookup = lookup_of(self.reference, by)
+        found, _ = self._counts((window,), window.start, lookup, now, known)
         if by is None:
             return found[None][0]
         return {value: found[value][0] for value in in_order(found)}
@@ -126,6 +137,7 @@ class Flow:
         every: Grain | timedelta,
         by: By | None = None,
         tz: tzinfo | None = None,
+        **known: Unpack[Known],
     ) -> Series:
         """Return the number of events in each bucket.
 
@@ -139,10 +151,31 @@ class Flow:
         """
         lookup, now = lookup_of(self.reference, by), conf.now(self.using)
         cut = begun(start, end, every, tz, now)
-        found, settled_until = self._counts(cut, start, lookup, now)
-        return Series(cut, found, settled_until, lookup)
+        found, (settled_until, position) = self._counts(cut, start, lookup, now, known)
+        return Series(cut, found, settled_until, lookup, position)
 
-    def rate(self, start: datetime, end: datetime, *, per: Grain | timedelta) -> float:
+    def scheduled(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        every: Grain | timedelta,
+        tz: tzinfo | None = None,
+    ) -> Series:
+        """Return how many decays of the flow are due in each bucket, if nobody acts before.
+
+        The decays of states that objects are in now: what follows after them is not known, and
+        parked ones are not counted. Buckets may lie in the future.
+
+        Raises:
+            InvalidInstant: If a bound is not an aware datetime.
+            InvalidBuckets: If the range or *every* cannot be cut.
+        """
+        return forecasts.scheduled(self, start, end, every, tz)
+
+    def rate(
+        self, start: datetime, end: datetime, *, per: Grain | timedelta, **known: Unpack[Known]
+    ) -> float:
         """Return how many events happened per *per*, over the time that has passed.
 
         An hour, a day of 24 hours, a week of 7 days or a ``timedelta`` divides the elapsed
@@ -161,32 +194,48 @@ class Flow:
                 f"start is {start.isoformat()}, but it is only {now.isoformat()}: "
                 "a rate needs time that has passed."
             )
-        found, _ = self._counts((Bucket(start, end),), start, None, now)
+        found, _ = self._counts((Bucket(start, end),), start, None, now, known)
         return rate(found[None][0], start, min(end, now), per=per, tz=conf.time_zone())
 
     def _counts(
-        self, cut: Sequence[Bucket], start: datetime, lookup: str | None, now: datetime
-    ) -> tuple[dict[Value, list[int]], datetime]:
-        counted = query.changes(
+        self,
+        cut: Sequence[Bucket],
+        start: datetime,
+        lookup: str | None,
+        now: datetime,
+        known: Known,
+    ) -> tuple[dict[Value, list[int]], Holds]:
+        counted = as_known.changes(
             [stock.reference for stock in self.stocks],
             bounds_of(start, cut),
             using=self.using,
             now=now,
+            known=known,
             opening=False,
             split=lookup is not None,
         )
         found = flow_counts(
             counted.changes,
             buckets=len(cut),
-            sources=self._places(self.sources),
-            sinks=self._places(self.sinks),
+            sources=self.source_places,
+            sinks=self.sink_places,
             value_of=value_of(self.reference, lookup),
         )
-        return found, counted.settled_until
+        return found, counted.holds
 
     @cached_property
     def _models(self) -> frozenset[str]:
         return frozenset(place.model for stock in self.stocks for place in stock.places)
+
+    @cached_property
+    def source_places(self) -> frozenset[Place]:
+        """Where it starts: each model, field and state, the outside's state being None."""
+        return self._places(self.sources)
+
+    @cached_property
+    def sink_places(self) -> frozenset[Place]:
+        """Where it ends, likewise."""
+        return self._places(self.sinks)
 
     def _places(self, ends: Iterable[Stock | None]) -> frozenset[Place]:
         places: set[Place] = set()

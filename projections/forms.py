@@ -43,7 +43,9 @@ class RangeForm(forms.Form):
             return cleaned
         try:
             start, end = self._instant(cleaned["start"]), self._instant(cleaned["end"])
-            cut = buckets(start, end, cleaned["every"], self.zone)
+            cut = buckets(
+                start, end, cleaned["every"], self.zone, first_weekday=conf.first_weekday()
+            )
         except InvalidBuckets as error:
             raise forms.ValidationError(str(error)) from None
         if len(cut) > MOST_BUCKETS:

@@ -2,14 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
+from typing import Unpack
 
 from stockflow.domain.intervals import Grain
 from stockflow.errors import InvalidDeclaration
 from stockflow.projections import registry
+from stockflow.projections.alluvials import AlluvialRow, alluvial
 from stockflow.projections.answers import Series
 from stockflow.projections.facets import By, Facet, lookup_of
 from stockflow.projections.flows import Flow
+from stockflow.projections.measured import Cutting
+from stockflow.projections.roll_forwards import RollForward, roll_forward
+from stockflow.projections.statements import Known
 from stockflow.projections.stocks import Stock, level_series
+from stockflow.projections.tables import Table
 
 
 class Process:
@@ -60,12 +66,48 @@ class Process:
         every: Grain | timedelta,
         by: By | None = None,
         tz: tzinfo | None = None,
+        **known: Unpack[Known],
     ) -> dict[str, Series]:
         """Return the level series of each stock by its slug, all from one statement.
 
         Arguments and errors are those of :meth:`Stock.series`.
         """
-        return level_series(self.stocks, start, end, every=every, by=by, tz=tz)
+        return level_series(self.stocks, start, end, every=every, by=by, tz=tz, known=known)
+
+    def roll_forward(
+        self, start: datetime, end: datetime, **cutting: Unpack[Cutting]
+    ) -> dict[str, RollForward]:
+        """Return for each stock, by its slug, how it came from opening to closing.
+
+        ::
+
+            sales.roll_forward(start, end, every="month")["pipeline"].to_pandas()
+
+        One row for each bucket that has begun, and with *by* for each facet value: opening
+        level, each declared flow of the process that leads in, what else came, each that leads
+        out, what else went, what was reclassified, closing level; all in items, from one
+        statement. An event of several declared flows counts for the first of them. In the
+        bucket that holds now, *unexplained* is what the rows, counted by another statement,
+        have more: 0, unless someone went past the fence or wrote between the two.
+
+        Arguments and errors are those of :meth:`Stock.opening`.
+        """
+        return roll_forward(self.stocks, self.flows, start, end, cutting)
+
+    def alluvial(
+        self, start: datetime, end: datetime, **known: Unpack[Known]
+    ) -> dict[str, Table[AlluvialRow]]:
+        """Return where the objects of just before *start* are just before *end*, by stock field.
+
+        One row for each pair of states with objects, None being the outside; nobody is counted
+        twice. Rows with one *was* sum to its opening level, with one *became* to its closing
+        level. An object that came and went between is in none.
+
+        Raises:
+            InvalidInstant: If a bound is not an aware datetime, or in the future.
+            InvalidBuckets: If *end* is not after *start*.
+        """
+        return alluvial(self.stocks, start, end, known)
 
     def _check(self) -> None:
         for kind, given in (Stock, self.stocks), (Flow, self.flows), (Facet, self.facets):

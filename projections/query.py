@@ -31,18 +31,22 @@ _COUNTED: Final = {
     # of comparing every event with every bucket.
     "postgresql": """
 SELECT width_bucket(e.occurred_at, %s::bigint[]), e.model, e.field, e.kind, e.source, e.target,
-       {facets}, count(*)
+       {facets}, count(*), {instants}
 FROM asked a JOIN stockflow_event e ON e.model = a.model AND e.field = a.field
 WHERE e.occurred_at >= %s AND e.occurred_at < %s
 GROUP BY {group}""",
     # CROSS JOIN keeps the order of the loops: for each bucket its range of the index.
     "sqlite": """
-SELECT b.key, e.model, e.field, e.kind, e.source, e.target, {facets}, count(*)
+SELECT b.key, e.model, e.field, e.kind, e.source, e.target, {facets}, count(*), {instants}
 FROM asked a CROSS JOIN json_each(%s) b CROSS JOIN stockflow_event e
   ON e.model = a.model AND e.field = a.field AND e.occurred_at >= json_extract(b.value, '$[0]')
  AND e.occurred_at < json_extract(b.value, '$[1]')
 GROUP BY {group}""",
 }
+# Seconds and the rest apart: the sum of microseconds overflows 64 bits.
+_INSTANTS: Final = (
+    "CAST(sum(e.occurred_at / 1000000) AS bigint), CAST(sum(e.occurred_at %% 1000000) AS bigint)"
+)
 _SPLIT: Final = "e.source_facets, e.target_facets"
 _OVERDUE: Final = """
 UNION ALL
@@ -96,6 +100,7 @@ def changes(
     vendor = _vendor(using)
     sql = _COUNTED[vendor].format(
         facets=_SPLIT if split else "NULL, NULL",
+        instants=_INSTANTS,
         group=", ".join(map(str, range(1, 9 if split else 7))),
     )
     first = BEGINNING if opening else bounds[0]
@@ -104,8 +109,8 @@ def changes(
     else:
         # An empty range keeps bucket 0 in place where the opening is not asked for.
         values = [json.dumps([*zip([first, *bounds], bounds, strict=False)])]
-    rows, settled_until = _run(sql, values, references, using, now, columns=9)
-    return Counted([Change(*row) for row in rows], settled_until)
+    rows, settled_until = _run(sql, values, references, using, now, columns=11)
+    return Counted([_change(bounds, *row) for row in rows], settled_until)
 
 
 def members(
@@ -120,6 +125,12 @@ def members(
     sql = _MEMBERS.format(states=", ".join(["%s"] * len(names)))
     rows, settled_until = _run(sql, [before, *names], [reference], using, now, columns=4)
     return Found(rows, settled_until)
+
+
+def _change(bounds: Sequence[int], bucket: int, *columns: Any) -> Change:
+    *cells, number, seconds, rest = columns
+    offset = seconds * 1_000_000 + rest - number * bounds[bucket - 1] if bucket else 0
+    return Change._make((bucket, *cells, number, offset))
 
 
 def _run(

@@ -1,6 +1,6 @@
-"""The parts of a process's page: each a picture and the table of the same numbers."""
+"""The parts of a process's page: pictures with the table of the same numbers, and tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -11,6 +11,8 @@ from stockflow.domain.intervals import Grain
 from stockflow.projections.answers import Series, SeriesRow
 from stockflow.projections.charts import Chart, line_chart
 from stockflow.projections.facets import Facet
+from stockflow.projections.roll_forwards import RollForward, RollForwardRow
+from stockflow.projections.stocks import Stock
 
 _PERIODS: Final[dict[Grain, str]] = {
     "hour": "Y-m-d H:i",
@@ -50,10 +52,10 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Section:
-    """A picture with its table."""
+    """A picture with its table, or a table alone."""
 
     title: str
-    chart: Chart
+    chart: Chart | None
     names: tuple[str, ...]
     rows: tuple[TableRow, ...]
     meaning: str
@@ -69,6 +71,52 @@ def sections(
         _section(f"{name} by {cut.facet.name.lower()}", _by_value(series, cut.facet), cut, meaning)
         for name, series in named
     ]
+
+
+def roll_forward_section(
+    stock: Stock, table: RollForward, names: Mapping[str, str], cut: Cut
+) -> Section:
+    """Return the table that explains each level of one stock, its flows under their *names*."""
+    heads = (
+        "Opening",
+        *(f"+ {names[slug]}" for slug in table.flows_in),
+        "+ other in",
+        *(f"− {names[slug]}" for slug in table.flows_out),
+        "− other out",
+        "± reclassified",
+        "Closing",
+        "Unexplained",
+    )
+    rows = tuple(
+        TableRow(_period(row.start, cut), tuple(map(_number, _lines(row))), row.is_partial)
+        for row in table
+    )
+    meaning = (
+        f"How {stock.name} came from its opening to its closing level in each {cut.every}. "
+        "Unexplained is what the rows, counted now, have more."
+    )
+    return Section(f"{stock.name}: roll-forward", None, heads, rows, meaning)
+
+
+def _lines(row: RollForwardRow) -> tuple[int | None, ...]:
+    return (
+        row.opening,
+        *row.flows_in.values(),
+        row.other_in,
+        *row.flows_out.values(),
+        row.other_out,
+        row.reclassified,
+        row.closing,
+        row.unexplained,
+    )
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _period(start: datetime, cut: Cut) -> str:
+    return dateformat.format(start.astimezone(cut.zone), _PERIODS[cut.every])
 
 
 def _by_value(series: Series, facet: Facet) -> list[tuple[str, list[SeriesRow]]]:
@@ -92,9 +140,8 @@ def _section(
 
 
 def _row(across: Sequence[SeriesRow], cut: Cut) -> TableRow:
-    start = across[0].start.astimezone(cut.zone)
     return TableRow(
-        dateformat.format(start, _PERIODS[cut.every]),
+        _period(across[0].start, cut),
         tuple(f"{row.value:,}" for row in across),
         across[0].end > cut.now,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Unpack, overload
 from uuid import UUID
 
 from django.db import router
@@ -15,9 +15,13 @@ from stockflow.domain.intervals import Grain
 from stockflow.domain.measures.changes import Place
 from stockflow.domain.measures.levels import in_order, levels
 from stockflow.errors import InvalidDeclaration
-from stockflow.projections import query, registry
+from stockflow.projections import as_known, query, registry
 from stockflow.projections.answers import Answer, Member, Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of, values_of
+from stockflow.projections.statements import Known
+from stockflow.projections.stock_cohorts import StockCohorts
+from stockflow.projections.stock_measures import StockMeasures
+from stockflow.projections.stock_spells import StockSpells
 
 if TYPE_CHECKING:
     from django.db import models
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 500
 
 
-class Stock:
+class Stock(StockMeasures, StockSpells, StockCohorts):
     """The objects whose stock field is in one of some states.
 
     ::
@@ -84,18 +88,25 @@ class Stock:
         return router.db_for_read(self.reference.model)
 
     @overload
-    def count(self, at: datetime | None = None, by: None = None) -> int: ...
+    def count(self, at: datetime | None = None, by: None = None, **known: Unpack[Known]) -> int: ...
     @overload
-    def count(self, at: datetime | None = None, *, by: By) -> dict[Any, int]: ...
+    def count(
+        self, at: datetime | None = None, *, by: By, **known: Unpack[Known]
+    ) -> dict[Any, int]: ...
     @overload
-    def count(self, at: datetime | None, by: By) -> dict[Any, int]: ...
-    def count(self, at: datetime | None = None, by: By | None = None) -> int | dict[Any, int]:
+    def count(self, at: datetime | None, by: By, **known: Unpack[Known]) -> dict[Any, int]: ...
+    def count(
+        self, at: datetime | None = None, by: By | None = None, **known: Unpack[Known]
+    ) -> int | dict[Any, int]:
         """Return the level: how many objects are in it.
 
         Args:
             at: The instant asked about, inclusive: what happened then has happened. Now,
                 which is all that the log holds, where it is not given.
             by: The facet to split by.
+            known: ``as_known_at=`` a position of the log or an instant: what was known then of
+                *at*; or ``sequenced=True``
+                (:class:`~stockflow.projections.statements.Known`).
 
         Returns:
             A number of objects; with *by* a mapping from facet value to number, without the
@@ -108,11 +119,12 @@ class Stock:
         """
         using, lookup = self.using, lookup_of(self.reference, by)
         now = conf.now(using)
-        counted = query.changes(
+        counted = as_known.changes(
             [self.reference],
             [_after(at, now)],
             using=using,
             now=now,
+            known=known,
             split=lookup is not None,
         )
         found = levels(
@@ -133,6 +145,7 @@ class Stock:
         every: Grain | timedelta,
         by: By | None = None,
         tz: tzinfo | None = None,
+        **known: Unpack[Known],
     ) -> Series:
         """Return the level at each bucket's end.
 
@@ -153,32 +166,35 @@ class Stock:
             InvalidBuckets: If the range or *every* cannot be cut.
             UnknownFacet: If the field does not declare the facet.
         """
-        answers = level_series([self], start, end, every=every, by=by, tz=tz)
+        answers = level_series([self], start, end, every=every, by=by, tz=tz, known=known)
         return answers[self.slug]
 
-    def members(self, at: datetime | None = None) -> Answer[Member]:
+    def members(self, at: datetime | None = None, **known: Unpack[Known]) -> Answer[Member]:
         """Return the objects behind the number, in the order of their keys in the log.
 
         The log alone decides who is one; the objects are then fetched as they are now.
 
         Args:
             at: As for :meth:`count`.
+            known: As for :meth:`count`; since when is what was known then.
 
         Raises:
             InvalidInstant: As for :meth:`count`.
         """
         using = self.using
         now = conf.now(using)
-        found = query.members(self.reference, self.states, _after(at, now), using=using, now=now)
-        lifecycles = [UUID(row[0]) for row in found.members]
+        found, holds = as_known.members(
+            self.reference, self.states, _after(at, now), using=using, now=now, known=known
+        )
+        lifecycles = [UUID(row[0]) for row in found]
         objects = _fetch(self.reference.model, using, lifecycles)
         facets_in = values_of(self.reference)
         return Answer(
             (
                 Member(key, objects.get(key), state, from_micros(since), dict(facets_in(facets)))
-                for key, (_, state, facets, since) in zip(lifecycles, found.members, strict=True)
+                for key, (_, state, facets, since) in zip(lifecycles, found, strict=True)
             ),
-            found.settled_until,
+            *holds,
         )
 
 
@@ -190,6 +206,7 @@ def level_series(
     every: Grain | timedelta,
     by: By | None,
     tz: tzinfo | None,
+    known: Known,
 ) -> dict[str, Series]:
     """Return the series of several stocks of one database, by slug, from one statement."""
     asked = list(stocks)
@@ -197,11 +214,12 @@ def level_series(
     using = asked[0].using
     now = conf.now(using)
     cut = begun(start, end, every, tz, now)
-    counted = query.changes(
+    counted = as_known.changes(
         [stock.reference for stock in asked],
         bounds_of(start, cut),
         using=using,
         now=now,
+        known=known,
         split=by is not None,
     )
     answers = {}
@@ -213,7 +231,9 @@ def level_series(
             value_of=value_of(stock.reference, lookup),
         )
         ends = {value: level[1:] for value, level in found.items()}
-        answers[stock.slug] = Series(cut, ends, counted.settled_until, lookup)
+        answers[stock.slug] = Series(
+            cut, ends, counted.holds.settled_until, lookup, counted.holds.position
+        )
     return answers
 
 

@@ -23,7 +23,7 @@ from stockflow.projections.answers import Member
 from stockflow.projections.forms import InstantForm, RangeForm
 from stockflow.projections.permissions import may_view, require_view
 from stockflow.projections.processes import Process
-from stockflow.projections.sections import Cut, sections
+from stockflow.projections.sections import Cut, roll_forward_section, sections
 from stockflow.projections.stocks import Stock
 
 P = ParamSpec("P")
@@ -136,12 +136,17 @@ def _answers(shown: Process, form: RangeForm, now: datetime) -> dict[str, Any]:
     bounds: dict[str, Any] = {"every": cut.every, "by": facet, "tz": form.zone}
     levels = shown.series(asked["start"], asked["end"], **bounds)
     flows = [(one.name, one.series(asked["start"], asked["end"], **bounds)) for one in shown.flows]
+    tables = shown.roll_forward(asked["start"], asked["end"], every=cut.every, tz=form.zone)
+    slugs = {flow.slug: flow.name for flow in shown.flows}
     named = [(stock.name, levels[stock.slug]) for stock in shown.stocks]
     settled_until = min(series.settled_until for _, series in (*named, *flows))
     return {
         "sections": [
             *sections("Levels", named, cut, f"Objects at the end of each {cut.every}."),
             *(sections("Flows", flows, cut, f"Moves in each {cut.every}.") if flows else ()),
+        ],
+        "roll_forwards": [
+            roll_forward_section(stock, tables[stock.slug], slugs, cut) for stock in shown.stocks
         ],
         "settled_until": settled_until,
         "is_settled": settled_until >= now,

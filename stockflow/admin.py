@@ -12,16 +12,15 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils import dateformat, timezone
 
 from stockflow.audit import length
 from stockflow.contexts import context
-from stockflow.domain.instants import from_micros
+from stockflow.scheduling.pages import PeriodicRunAdmin, ScheduledTransitionAdmin, shown
 from stockflow.subjects import stock_fields
 from stockflow.tables import STOCKFLOW, Event
 from stockflow.transition_admin import TransitionAdmin, actor_of
 
-__all__ = ["EventAdmin", "StockflowAdmin"]
+__all__ = ["EventAdmin", "PeriodicRunAdmin", "ScheduledTransitionAdmin", "StockflowAdmin"]
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -102,12 +101,6 @@ class StockflowAdmin(TransitionAdmin):
         return [name for f in fields for name in (f.name, f.since_name, f.due_name)]
 
 
-def _instant(micros: int | None) -> str:
-    if micros is None:
-        return ""
-    return dateformat.format(timezone.localtime(from_micros(micros)), f"Y-m-d{_SPACE}H:i:s")
-
-
 def _recorded_models() -> list[type[models.Model]]:
     return [model for model in apps.get_models() if stock_fields(model)]
 
@@ -161,12 +154,12 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
     @admin.display(description="occurred at", ordering="occurred_at")
     def occurred(self, event: Event) -> str:
         """When it was true."""
-        return _instant(event.occurred_at)
+        return shown(event.occurred_at)
 
     @admin.display(description="recorded at", ordering="recorded_at")
     def recorded(self, event: Event) -> str:
         """When it was written."""
-        return _instant(event.recorded_at)
+        return shown(event.recorded_at)
 
     @admin.display(description="stock field")
     def subject(self, event: Event) -> str:

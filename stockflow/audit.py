@@ -48,14 +48,14 @@ def _run(
     if lifecycle is None:
         title, stream = _find(str(model), str(key), database)
     else:
-        title, stream = f"Lifecycle {lifecycle}", _parse(lifecycle)
+        title, stream = f"Lifecycle {lifecycle}", parse_lifecycle(lifecycle)
     entries = history.of_lifecycle(stream, using=database)
     if not entries:
         raise CommandError(
             f"Nothing is recorded of lifecycle {stream}. Is it from another database?"
         )
     command.stdout.write(command.style.MIGRATE_HEADING(title))
-    for line in _table([_HEADERS, *(_row(entry) for entry in entries)]):
+    for line in table([_HEADERS, *(_row(entry) for entry in entries)]):
         command.stdout.write(line)
 
 
@@ -88,7 +88,8 @@ def _find(label: str, key: str, database: str) -> tuple[str, uuid.UUID]:
     )
 
 
-def _parse(lifecycle: str) -> uuid.UUID:
+def parse_lifecycle(lifecycle: str) -> uuid.UUID:
+    """Return the UUID that *lifecycle* is."""
     try:
         return uuid.UUID(lifecycle)
     except ValueError:
@@ -119,7 +120,7 @@ def length(length: timedelta) -> str:
     return f"{length.days:,} d {clock}"
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: list[tuple[str, ...]]) -> list[str]:
     """Return *rows* as aligned lines, without the columns that are empty."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]

@@ -3,13 +3,15 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, get_args
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as Caution
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, models
 
+from stockflow.domain.decay import Attribute, OnFalse
 from stockflow.domain.machine import ANY, ANY_OTHER, Rule
 from stockflow.errors import InvalidDeclaration
 from stockflow.facets import resolve_facet
@@ -125,6 +127,7 @@ def _check_machine(model: type[models.Model], field: StockField) -> Messages:
 def _check_delay(model: type[models.Model], name: str, rule: Rule) -> Messages:
     if rule.delay is None:
         return
+    yield from _check_options(model, name, rule)
     if rule.source == ANY or (rule.source == ANY_OTHER and rule.targets is None):
         yield Error(
             f"{name}: the decay {rule.transition!r} leaves {rule.source!r}, which contains its own "
@@ -147,6 +150,45 @@ def _check_delay(model: type[models.Model], name: str, rule: Rule) -> Messages:
             obj=model,
             id="stockflow.E008",
         )
+
+
+_MEASURES = (models.DurationField, models.DateTimeField)
+
+
+def _check_options(model: type[models.Model], name: str, rule: Rule) -> Messages:
+    decay = f"{name}: the decay {rule.transition!r}"
+    if isinstance(rule.delay, Attribute) and not _is_measure(model, rule.delay):
+        units = ", ".join(Attribute.UNITS)
+        yield Error(
+            f"{decay} is due by F({rule.delay.name!r}), which is no field that says how long or when.",
+            hint="Name a DurationField, a DateTimeField, or a field of whole numbers whose name ends "
+            f"with a unit: {units}.",
+            obj=model,
+            id="stockflow.E016",
+        )
+    if rule.on_false not in get_args(OnFalse):
+        yield Error(
+            f"{decay} has on_false={rule.on_false!r}.",
+            hint=f"Give one of {', '.join(get_args(OnFalse))}.",
+            obj=model,
+            id="stockflow.E017",
+        )
+    if not rule.restarts_clock:
+        yield Error(
+            f"{decay} has restarts_clock=False, so that it would be due again at once.",
+            hint="Only a transition without after= can leave the clock alone.",
+            obj=model,
+            id="stockflow.E018",
+        )
+
+
+def _is_measure(model: type[models.Model], delay: Attribute) -> bool:
+    try:
+        field = model._meta.get_field(delay.name)
+    except FieldDoesNotExist:
+        return False
+    is_number = isinstance(field, models.IntegerField) and delay.unit is not None
+    return is_number or isinstance(field, _MEASURES)
 
 
 def _parameters(model: type[models.Model], method: str) -> Iterator[inspect.Parameter]:

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
 _test_clock: Callable[[], datetime] | None = None
 
 
@@ -30,6 +32,16 @@ def time_zone() -> ZoneInfo:
         raise ImproperlyConfigured(
             f"STOCKFLOW_TIME_ZONE names no time zone: {name!r}. Use a name such as 'Europe/Berlin'."
         ) from error
+
+
+def first_weekday() -> int:
+    """``STOCKFLOW_FIRST_WEEKDAY``: the day with which weeks begin (default ``"monday"``), 0 for Monday."""
+    name = getattr(settings, "STOCKFLOW_FIRST_WEEKDAY", "monday")
+    if name not in _WEEKDAYS:
+        raise ImproperlyConfigured(
+            f"STOCKFLOW_FIRST_WEEKDAY must be one of {', '.join(map(repr, _WEEKDAYS))}, not {name!r}."
+        )
+    return _WEEKDAYS.index(name)
 
 
 def fence() -> bool:

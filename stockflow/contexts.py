@@ -89,7 +89,7 @@ class context:
                     self._reason or outer.reason,
                     self._correlation or outer.correlation,
                     self._at or outer.at,
-                    _merge(outer.data, self._data),
+                    merge(outer.data, self._data),
                 )
             )
         )
@@ -213,7 +213,8 @@ def _json_object(data: Mapping[str, Any] | None) -> str:
         raise InvalidContext(f"data cannot be kept as JSON: {error}. Give plain values.") from error
 
 
-def _merge(outer: str, inner: str) -> str:
+def merge(outer: str, inner: str) -> str:
+    """Return one JSON object of two, where both have a name the *inner* one's."""
     if not (outer and inner):
         return inner or outer
     return json.dumps(json.loads(outer) | json.loads(inner), ensure_ascii=False, sort_keys=True)

@@ -22,6 +22,9 @@ class Pending:
     facets: Mapping[str, Any]
     circumstances: Circumstances
     had_timer: bool = False
+    decay: str | None = None
+    """The decay that the new due instant belongs to, where the clock did not simply begin anew."""
+    changes_due: bool = False
 
     @property
     def changes_state(self) -> bool:
@@ -66,6 +69,8 @@ class Ledger:
     pending: list[Pending] = field(default_factory=list)
     unconfirmed: list[Batch] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
+    delays: dict[str, Any] = field(default_factory=dict)
+    """The values, as the row holds them, of the fields that say how long a state lasts."""
     calls: list[Call] = field(default_factory=list)
     decay: Call | None = None
     floor: datetime | None = None
@@ -75,7 +80,7 @@ class Ledger:
     def copy(self) -> "Ledger":
         """Return an independent one, as a copy or a pickle of the instance needs it."""
         pending, unconfirmed = list(self.pending), list(self.unconfirmed)
-        return Ledger(pending, unconfirmed, dict(self.loaded), floor=self.floor)
+        return Ledger(pending, unconfirmed, dict(self.loaded), dict(self.delays), floor=self.floor)
 
     @property
     def changed_at(self) -> datetime | None:
@@ -113,3 +118,40 @@ def note_loaded(instance: Any, columns: Iterable[str]) -> None:
     """Remember what the row holds in the facet *columns* that are loaded."""
     known = instance.__dict__
     ledger_of(instance).loaded.update({name: known[name] for name in columns if name in known})
+
+
+def note_delays(instance: Any, columns: Iterable[str]) -> None:
+    """Remember what the row holds in *columns*, which say how long a state lasts."""
+    known = instance.__dict__
+    ledger_of(instance).delays.update({name: known[name] for name in columns if name in known})
+
+
+def remember(
+    instance: Any,
+    field: Any,
+    kind: Kind,
+    call: Call,
+    source: str | None,
+    target: str | None,
+    *,
+    had_timer: bool = False,
+    decay: str | None = None,
+    changes_due: bool = False,
+) -> None:
+    """Add an event to be written by the next save."""
+    instance.stock_changed_at = call.at
+    ledger_of(instance).pending.append(
+        Pending(
+            field.name,
+            kind,
+            call.transition,
+            source,
+            target,
+            call.at,
+            instance._facet_values(),
+            call.circumstances,
+            had_timer,
+            decay,
+            changes_due,
+        )
+    )

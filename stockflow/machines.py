@@ -54,6 +54,10 @@ def _rules(method: Any) -> Iterator[Rule]:
             delay=extras.after,
             flow=extras.flow,
             on_error=declared.on_error and str.__str__(declared.on_error),
+            on_false=extras.on_false,
+            max_lateness=extras.max_lateness,
+            zone=extras.zone,
+            restarts_clock=extras.restarts_clock,
         )
 
 

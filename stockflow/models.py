@@ -1,12 +1,13 @@
 """The base of models whose stock membership is recorded, and the names that go with it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, router
 from django.db.models.signals import class_prepared, pre_delete
 
-from stockflow import deletion, history, ledgers, saving
+from stockflow import deletion, foresight, history, ledgers, rescheduling, saving
 from stockflow.bulk.outcomes import Outcome
 from stockflow.errors import InvalidDeclaration
 from stockflow.facets import AtEntry, Fragment
@@ -15,7 +16,7 @@ from stockflow.managers import StockflowManager, StockflowQuerySet
 from stockflow.routing import refuse_parted
 from stockflow.saving.updates import update_row
 from stockflow.subjects import subject_of
-from stockflow.tables import Event, Kind, Position, ScheduledTransition
+from stockflow.tables import Event, Kind, PeriodicRun, Position, ScheduledTransition
 from stockflow.transitions import transition
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "Kind",
     "Outcome",
+    "PeriodicRun",
     "Position",
     "ScheduledTransition",
     "StockField",
@@ -68,6 +70,8 @@ class StockflowModel(models.Model):
         instance = super().from_db(*args, **kwargs)
         if columns := subject_of(cls).facet_columns:
             ledgers.note_loaded(instance, columns)
+        if delays := subject_of(cls).delay_columns:
+            ledgers.note_delays(instance, delays)
         return instance
 
     def stock_history(self) -> list["history.Entry"]:
@@ -79,6 +83,42 @@ class StockflowModel(models.Model):
         if self.stock_lifecycle is None:
             return []
         return history.of_lifecycle(self.stock_lifecycle, using=self._state.db or "default")
+
+    def postpone_decay(self, transition: str, *, to: datetime) -> None:
+        """Let the decay *transition* of the present state be due at *to*; to be saved.
+
+        It stays so until the state is left. An event of the history says who and why.
+
+        Raises:
+            UnknownTransition: If no decay of that name leaves the present state.
+            InvalidInstant: If *to* is no instant, or is past.
+        """
+        rescheduling.postpone(self, transition, to)
+
+    def cancel_decay(self, transition: str) -> None:
+        """Let the decay *transition* not happen before the present state is left; to be saved.
+
+        Another decay of the state becomes the earliest. An event says who and why.
+
+        Raises:
+            UnknownTransition: If no decay of that name leaves the present state.
+        """
+        rescheduling.cancel(self, transition)
+
+    def effective_state(self, field: str | None = None, *, at: datetime | None = None) -> str:
+        """Return the state once what is due at *at* has happened, that very instant included.
+
+        Nothing is called or written: the schedule, or the next transition, records it.
+
+        Args:
+            field: The stock field; needed only where there are several.
+            at: An instant not before the object's last event; now by default.
+
+        Raises:
+            InvalidInstant: If *at* is no instant, or lies before the last event.
+            StockflowError: If a decay on the way computes its target.
+        """
+        return foresight.effective_state(self, field, at)
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("raw") or (args and args[0]):
@@ -167,6 +207,8 @@ class StockflowModel(models.Model):
         for name, column in subject.facet_columns.items():
             if names is None or name in names or column.name in names:
                 ledgers.note_loaded(self, [name])
+        wanted = subject.delay_columns
+        ledgers.note_delays(self, wanted if names is None else wanted & names)
         self.__dict__.update(unsaved)
 
     def _stock_fields(self) -> tuple[StockField, ...]:

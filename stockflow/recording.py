@@ -4,8 +4,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from stockflow import deferring
 from stockflow.domain.errors import UnknownState
-from stockflow.ledgers import Call, Ledger, Pending, ledger_of
+from stockflow.ledgers import Call, Ledger, ledger_of, remember
+from stockflow.machines import machine_of
 from stockflow.moments import moment
 from stockflow.settling import due, settle
 from stockflow.tables import Kind
@@ -60,40 +62,18 @@ def moved(instance: Any, field: "StockField", state: Any) -> None:
         known[field.name] = state
         return
     call, source = ledger.calls[-1], known[field.name]
-    known[field.name] = state
-    try:
-        due_at = due(instance, field, call.at)
-    except Exception:
-        known[field.name] = source
-        raise
-    had_timer = known[field.due_name] is not None
+    had_timer, decay = known[field.due_name] is not None, None
+    machine = machine_of(type(instance), field.name)
+    if state == source and not machine.restarts_clock(call.transition, state):
+        due_at = known[field.due_name]
+        decay, told = deferring.keep(instance, field, call)
+    else:
+        told, known[field.name] = call, state
+        try:
+            due_at = due(instance, field, call.at)
+        except Exception:
+            known[field.name] = source
+            raise
     known[field.since_name], known[field.due_name] = call.at, due_at
     call.recorded = True
-    remember(instance, field, Kind.MOVED, call, source, state, had_timer=had_timer)
-
-
-def remember(
-    instance: Any,
-    field: "StockField",
-    kind: Kind,
-    call: Call,
-    source: str | None,
-    target: str | None,
-    *,
-    had_timer: bool = False,
-) -> None:
-    """Add an event to be written by the next save."""
-    instance.stock_changed_at = call.at
-    ledger_of(instance).pending.append(
-        Pending(
-            field.name,
-            kind,
-            call.transition,
-            source,
-            target,
-            call.at,
-            instance._facet_values(),
-            call.circumstances,
-            had_timer,
-        )
-    )
+    remember(instance, field, Kind.MOVED, told, source, state, had_timer=had_timer, decay=decay)

@@ -2,13 +2,16 @@
 
 from collections.abc import Container
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import django_fsm
 
+from stockflow import conf, deferring
 from stockflow.contexts import Circumstances
 from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.errors import StockflowError
+from stockflow.domain.instants import from_micros
 from stockflow.ledgers import Call, ledger_of
 from stockflow.machines import machine_of
 from stockflow.moments import SCHEDULE
@@ -33,7 +36,7 @@ def settle(instance: Any, until: datetime) -> int:
 
     At exactly a due instant what is called wins.
 
-    A decay whose conditions are false stays overdue, and its field is left as it is.
+    A decay that is held back stays overdue, and its field is left as it is.
 
     Returns:
         How many decays were applied.
@@ -47,9 +50,7 @@ def settle(instance: Any, until: datetime) -> int:
                 return step
             unsaved = unsaved or _set_aside(instance)
             due_at, field, decay = overdue
-            try:
-                decay_at(instance, decay.transition, due_at)
-            except django_fsm.TransitionNotAllowed:
+            if apply(instance, field, decay, due_at) not in DONE:
                 blocked.add(field.name)
     finally:
         instance.__dict__.update(unsaved)
@@ -73,11 +74,61 @@ def _set_aside(instance: Any) -> dict[str, Any]:
     return unsaved
 
 
+class Became(Enum):
+    """What became of a decay that was due."""
+
+    FIRED = "fired"
+    SKIPPED = "skipped"
+    """Its conditions were false, and it is declared not to happen then."""
+    HELD = "held"
+    """Its conditions are false: it stays overdue."""
+    UNDECIDED = "undecided"
+    """Its conditions are false, and it is declared to be left to a person."""
+    LATE = "late"
+    """It is later than it may be: left to a person."""
+
+
+DONE = frozenset({Became.FIRED, Became.SKIPPED})
+"""The decay is recorded, one way or the other."""
+
+
+def apply(instance: Any, field: "StockField", decay: Decay, due_at: datetime) -> Became:
+    """Let *decay* happen to the instance at the instant at which it was due, if it may."""
+    if _is_too_late(instance, field, decay, due_at):
+        return Became.LATE
+    try:
+        decay_at(instance, decay.transition, due_at)
+    except django_fsm.TransitionNotAllowed as error:
+        method = getattr(error.method, "__name__", None)
+        if error.object is not instance or method != decay.transition:
+            raise  # of a transition that the method called
+    else:
+        return Became.FIRED
+    if decay.on_false == "skip":
+        call = Call(None, _instant(instance, due_at), Circumstances(actor=SCHEDULE))
+        deferring.defer(instance, field, call, "skipped", {decay.transition: None})
+        return Became.SKIPPED
+    return Became.UNDECIDED if decay.on_false == "park" else Became.HELD
+
+
+def _is_too_late(instance: Any, field: "StockField", decay: Decay, due_at: datetime) -> bool:
+    using = instance._state.db or "default"
+    if decay.max_lateness is None or conf.now(using) - due_at <= decay.max_lateness:
+        return False
+    timers = ScheduledTransition.objects.using(using)
+    named = timers.filter(lifecycle=instance.stock_lifecycle, field=field.name)
+    released = named.values_list("released_at", flat=True).first()
+    return released is None or conf.now(using) - from_micros(released) > decay.max_lateness
+
+
+def _instant(instance: Any, due_at: datetime) -> datetime:
+    return max(due_at, instance.stock_changed_at or due_at)  # later only if it was held back
+
+
 def decay_at(instance: Any, transition: str, due_at: datetime) -> None:
     """Call *transition* as the schedule does, at the instant at which it was due."""
     ledger = ledger_of(instance)
-    at = max(due_at, instance.stock_changed_at or due_at)  # later only if its condition was false
-    ledger.decay = Call(transition, at, Circumstances(actor=SCHEDULE))
+    ledger.decay = Call(transition, _instant(instance, due_at), Circumstances(actor=SCHEDULE))
     try:
         getattr(instance, transition)()
     finally:
@@ -94,20 +145,6 @@ def first_overdue(
         if due_at is None or due_at > until or field.name in blocked:
             continue
         if (due_at < until or inclusive) and (found is None or due_at < found[0]):
-            decay = _due_decay(instance, field)
+            decay = deferring.due_decay(instance, field)
             found = (due_at, field, decay) if decay else found
     return found
-
-
-def _due_decay(instance: Any, field: "StockField") -> Decay | None:
-    """Return the decay that the field's due instant belongs to."""
-    decays = machine_of(type(instance), field.name).decays(instance.__dict__[field.name])
-    if len(decays) < 2:
-        return decays[0] if decays else None
-    if not any(event.field == field.name for event in ledger_of(instance).pending):
-        timers = ScheduledTransition.objects.using(instance._state.db or "default")
-        named = timers.filter(lifecycle=instance.stock_lifecycle, field=field.name)
-        name = named.values_list("transition", flat=True).first()
-        return next((decay for decay in decays if decay.transition == name), None)
-    first = earliest(decays, instance.__dict__[field.since_name], instance)
-    return first[0] if first else None

@@ -6,8 +6,10 @@ from typing import Any
 
 from django.db import connections, models
 
+from stockflow.domain.decay import Attribute
 from stockflow.facets import FacetPath
 from stockflow.fields import StockField, facets_of, family
+from stockflow.machines import machine_of
 
 STOCK_COLUMNS = ("stock_lifecycle", "stock_version", "stock_changed_at")
 
@@ -36,6 +38,13 @@ class Subject:
     def owned(self) -> "dict[str, models.Field[Any, Any]]":
         """The columns that a save writes only where it has a reason to, by attribute."""
         return {**self.facet_columns, **self.columns}
+
+    @cached_property
+    def delay_columns(self) -> frozenset[str]:
+        """The attributes that say how long a state lasts."""
+        rules = [r for f in self.fields for r in machine_of(self.model, f.name).rules]
+        names = {rule.delay.name for rule in rules if isinstance(rule.delay, Attribute)}
+        return frozenset(names)
 
     def facets(self, name: str) -> dict[str, FacetPath]:
         """The declared facets of field *name*, by lookup."""
@@ -74,8 +83,12 @@ def _build(model: type[models.Model]) -> Subject:
     )
 
 
-def locked_rows(model: type[models.Model], using: str) -> "models.QuerySet[Any]":
+def locked_rows(
+    model: type[models.Model], using: str, *, skip_locked: bool = False
+) -> "models.QuerySet[Any]":
     """Return all rows of *model*, to be locked as a save locks them.
+
+    With *skip_locked* those that somebody else has locked are left out.
 
     That is in the table that has the version: a child's own table locked first would
     deadlock with a save, which begins at the parent's.
@@ -85,4 +98,4 @@ def locked_rows(model: type[models.Model], using: str) -> "models.QuerySet[Any]"
         return rows.all()
     path = model._meta.get_path_to_parent(subject_of(model).table)
     of = "__".join(step.join_field.name for step in path) or "self"
-    return rows.select_for_update(no_key=True, of=(of,))
+    return rows.select_for_update(no_key=True, of=(of,), skip_locked=skip_locked)

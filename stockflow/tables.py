@@ -152,12 +152,14 @@ class ScheduledTransition(models.Model):
     lifecycle = models.UUIDField()
     model = models.CharField(max_length=201)
     field = models.CharField(max_length=100)
-    version = models.BigIntegerField(help_text="The version with which the state was entered.")
+    version = models.BigIntegerField(help_text="The version that set the clock.")
     transition = models.CharField(max_length=255)
     due_at = models.BigIntegerField(help_text="Microseconds since 1970 UTC.")
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     error = models.TextField(default="", db_default="")
     parked_at = models.BigIntegerField(null=True)
+    retry_at = models.BigIntegerField(null=True, help_text="Not tried again before.")
+    released_at = models.BigIntegerField(null=True, help_text="From when its lateness counts.")
 
     class Meta:
         app_label = "stockflow"
@@ -174,3 +176,27 @@ class ScheduledTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.lifecycle}: {self.transition} of {self.field}"
+
+
+class PeriodicRun(models.Model):
+    """One run of a periodic job, for one of its periods."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=255)
+    period = models.BigIntegerField(help_text="Its start: microseconds since 1970 UTC.")
+    started_at = models.BigIntegerField()
+    ended_at = models.BigIntegerField(null=True)
+    result = models.TextField(default="")
+    error = models.TextField(default="")
+
+    class Meta:
+        app_label = "stockflow"
+        constraints = [
+            models.UniqueConstraint(fields=["name", "period"], name="stockflow_run_of_period"),
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(ended_at=None), name="stockflow_run_alone"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, run {self.id}"

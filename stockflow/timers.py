@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RESTART = (
     " ON CONFLICT (lifecycle, field) DO UPDATE SET version = excluded.version, "
     "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
-    "parked_at = NULL"
+    "parked_at = NULL, retry_at = NULL, released_at = NULL"
 )
 _UPSERT = (
     "INSERT INTO stockflow_scheduledtransition "
@@ -64,9 +64,9 @@ def changes(
         entering = _entering(instance, field.name, events)
         if entering is None:
             continue
-        version, had_timer = entering
+        version, had_timer, decay = entering
         if instance.__dict__[field.due_name] is not None:
-            started.append(_timer(instance, field, version))
+            started.append(_timer(instance, field, version, decay))
         elif had_timer:
             ended.append(field.name)
     return started, ended
@@ -87,9 +87,12 @@ def restart(instance: "StockflowModel", cursor: Any, versions: Mapping[str, int]
     execute(cursor, _steps(instance, cursor.db, started, ended))
 
 
-def _timer(instance: "StockflowModel", field: Any, version: int) -> tuple[Any, ...]:
+def _timer(
+    instance: "StockflowModel", field: Any, version: int, decay: str | None = None
+) -> tuple[Any, ...]:
     due_at = to_micros(instance.__dict__[field.due_name])
-    return instance._meta.label_lower, field.name, version, _earliest(instance, field), due_at
+    name = decay or _earliest(instance, field)
+    return instance._meta.label_lower, field.name, version, name, due_at
 
 
 def _steps(
@@ -124,15 +127,22 @@ def _lifecycle(instance: "StockflowModel", connection: Any) -> Any:
 
 def _entering(
     instance: "StockflowModel", name: str, events: Sequence[Pending]
-) -> tuple[int, bool] | None:
-    """Return the version of the event that entered the state, and whether a timer ran before."""
+) -> tuple[int, bool, str | None] | None:
+    """Return the version of the event that set the clock, and whether a timer ran before.
+
+    And the decay that is due, where it is not simply the one whose delay is the shortest.
+    """
     first = instance.stock_version - len(events) + 1
     moves = [
         (version, event)
         for version, event in enumerate(events, first)
-        if event.field == name and (event.changes_state or event.kind is Kind.ENTERED)
+        if event.field == name
+        and (event.changes_state or event.changes_due or event.kind is Kind.ENTERED)
     ]
-    return (moves[-1][0], moves[0][1].had_timer) if moves else None
+    if not moves:
+        return None
+    version, last = moves[-1]
+    return version, moves[0][1].had_timer, last.decay
 
 
 def _earliest(instance: "StockflowModel", field: Any) -> str:

@@ -14,6 +14,10 @@ class Change(NamedTuple):
     """*number* events of one kind from one cell to another in one bucket.
 
     A cell is a state with its facets as canonical JSON text; the outside has neither.
+
+    Attributes:
+        offset: How long after its bucket's start each event was, added up, in microseconds: what
+            exposure needs. Python's integers do not overflow. 0 in the opening, which has no start.
     """
 
     bucket: int
@@ -25,6 +29,7 @@ class Change(NamedTuple):
     source_facets: str | None
     target_facets: str | None
     number: int
+    offset: int = 0
 
 
 class Place(NamedTuple):

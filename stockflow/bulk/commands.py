@@ -15,6 +15,7 @@ from django_fsm.signals import post_transition, pre_transition
 from stockflow.domain.errors import UnknownTransition
 from stockflow.fields import StockField
 from stockflow.subjects import Subject, subject_of
+from stockflow.transitions import Extras
 
 _NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 """All that a function does that has no statement, or ``pass``, or a docstring, or ``...``."""
@@ -147,7 +148,9 @@ def _is_of_time(field: Any) -> bool:
 
 
 def _is_plain(rule: Any) -> bool:
-    return isinstance(rule.target, str) and not rule.conditions and not rule.on_error
+    extras: Extras = rule.custom.get(Extras.KEY, Extras())
+    is_moving = isinstance(rule.target, str) and extras.restarts_clock
+    return is_moving and not rule.conditions and not rule.on_error
 
 
 def _is_empty(method: Any) -> bool:

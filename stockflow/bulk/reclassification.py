@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, transaction
 
-from stockflow import recording
 from stockflow.bulk import chunks
 from stockflow.bulk.cells import facets_sql, tables_sql
 from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.rows import among
 from stockflow.bulk.transitions import CHUNK, Progress
 from stockflow.errors import InvalidDeclaration
-from stockflow.ledgers import Call, ledger_of
+from stockflow.ledgers import Call, ledger_of, remember
 from stockflow.moments import moment
 from stockflow.settling import due, settle
 from stockflow.subjects import subject_of
@@ -122,7 +121,7 @@ def _remember_facets(row: "StockflowModel", fields: "set[StockField]") -> None:
         if field in fields and field.name not in settled:
             state = row.__dict__[field.name]
             call = Call(None, at, told)
-            recording.remember(row, field, Kind.RECLASSIFIED, call, state, state)
+            remember(row, field, Kind.RECLASSIFIED, call, state, state)
 
 
 def _remember_state(row: "StockflowModel", field: "StockField", states: Mapping[str, str]) -> None:
@@ -137,4 +136,4 @@ def _remember_state(row: "StockflowModel", field: "StockField", states: Mapping[
     known[field.name] = after
     known[field.due_name] = due(row, field, known[field.since_name] or at)
     call = Call(None, at, told)
-    recording.remember(row, field, Kind.RECLASSIFIED, call, before, after, had_timer=had_timer)
+    remember(row, field, Kind.RECLASSIFIED, call, before, after, had_timer=had_timer)

@@ -105,7 +105,7 @@ class Statements:
         if not meta.has_transition(state):
             return None
         target = str.__str__(meta.next_state(state))
-        return "" if any(callable(decay.delay) for decay in self._decays(target)) else target
+        return "" if any(decay.needs_subject for decay in self._decays(target)) else target
 
     def _decays(self, state: str) -> tuple[Decay, ...]:
         return machine_of(self.command.model, self.command.field.name).decays(state)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
@@ -38,6 +39,7 @@ _EVENT = {
     "correlation": "text",
     "payload": "bytea",
 }
+_OCCURRED = [*_EVENT].index("occurred_at")
 _TIMER = {
     "lifecycle": "uuid",
     "model": "text",
@@ -76,6 +78,7 @@ def append(connection: Any, subject: Subject, appended: Sequence[Appended]) -> N
     )
     found = [row for one in appended for row in _event_rows(connection, one, texts)]
     if found:
+        found.sort(key=itemgetter(_OCCURRED))  # of each object they are in this order already
         also = {"application": (f"'{STOCKFLOW}'", ()), "recorded_at": clock_of(connection)}
         rows.insert(connection, "stockflow_event", _EVENT, found, also=also)
 

@@ -11,6 +11,8 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import append_following, append_opening
 from stockflow.ledgers import Ledger, Pending, ledger_of
 from stockflow.moments import moment
+from stockflow.rescheduling import changed_delays
+from stockflow.rescheduling import follow as follow_delays
 from stockflow.saving.facet_changes import changed_facets, facets_before, with_facet_changes
 from stockflow.saving.recovery import arguments, conflict, fix, recover
 from stockflow.saving.work import Work, set_values
@@ -38,7 +40,7 @@ def begin(
     if work.is_begun:
         return work
     work.is_begun = True
-    names = None if update_fields is None else frozenset(update_fields)
+    names = work.names = None if update_fields is None else frozenset(update_fields)
     subject = subject_of(type(instance))
     if instance._state.adding or instance.pk is None:
         if names is None and not force_update:
@@ -138,9 +140,12 @@ def prepare_following(
 ) -> None:
     """An object with a row: collect what is pending, unless *names* leaves it out."""
     before = len(ledger.pending)
-    if changed_facets(instance, names) and instance.stock_lifecycle is not None:
+    delays = changed_delays(instance, names)
+    if (delays or changed_facets(instance, names)) and instance.stock_lifecycle is not None:
         instance._load_stock_columns()
         settle(instance, moment(instance)[0])
+        if delays:
+            follow_delays(instance, delays)
     work.taken = _taken(ledger.pending, before, names)
     _raise_to(instance, work, ledger.floor)
     work.columns |= changed_facets(instance, names)

@@ -21,7 +21,7 @@ def fix(instance: "StockflowModel", work: Work) -> None:
     set_values(
         instance, work, stock_version=(work.base or 0) + len(work.events), stock_changed_at=last
     )
-    moved = {event.field for event in work.events if event.changes_state}
+    moved = {event.field for event in work.events if event.changes_state or event.changes_due}
     for stock_field in subject.fields:
         if stock_field.name in moved:
             work.columns |= {stock_field.name, stock_field.since_name, stock_field.due_name}

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from stockflow import timers
 from stockflow.domain.errors import StockflowError
 from stockflow.facets import Fragment
-from stockflow.ledgers import Batch, Pending, ledger_of, note_loaded
+from stockflow.ledgers import Batch, Pending, ledger_of, note_delays, note_loaded
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Work:
         using: The alias of the database.
         cursor: The one that all its statements go through: making one takes a while.
         events: What to append; ``taken`` of the instance's pending events are among them.
+        names: The ``update_fields``, if any.
         base: The version that the row has; None where it has no row yet.
         is_adopted: Whether the row has a lifecycle already.
         columns: What the row's UPDATE writes beside the user's own columns.
@@ -39,6 +40,7 @@ class Work:
     cursor: Any = None
     events: list[Pending] = field(default_factory=list)
     taken: list[Pending] = field(default_factory=list)
+    names: frozenset[str] | None = None
     base: int | None = 0
     is_adopted: bool = True
     columns: set[str] = field(default_factory=set)
@@ -121,6 +123,8 @@ def agree(instance: "StockflowModel") -> None:
         note_loaded(instance, subject.facet_columns)
     else:
         note_loaded(instance, work.columns & set(subject.facet_columns))
+    if subject.delay_columns:
+        note_delays(instance, subject.delay_columns if work.names is None else work.names)
     work.is_done = True
     if not work.events:
         return

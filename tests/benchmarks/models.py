@@ -142,6 +142,25 @@ class TimedTicket(Columns, StockflowModel):
     def archive(self) -> None: ...
 
 
+class DecayingTicket(Columns, StockflowModel):
+    """Ours, with facets, and a decay whose method does something."""
+
+    state = StockField(default="open", facets=["channel", "priority", "owner__team"])
+
+    @transition(state, source="open", target="closed", after=timedelta(days=30))
+    def expire(self) -> None:
+        self.amount += 1
+
+
+class FadingTicket(Columns, StockflowModel):
+    """Ours, with facets, and a decay whose method is empty."""
+
+    state = StockField(default="open", facets=["channel", "priority", "owner__team"])
+
+    @transition(state, source="open", target="closed", after=timedelta(days=30))
+    def expire(self) -> None: ...
+
+
 class WorkingTicket(Columns, StockflowModel):
     """Ours, with facets, and methods that do something."""
 

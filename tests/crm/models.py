@@ -3,6 +3,7 @@
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import django_fsm
 from dateutil.relativedelta import relativedelta
@@ -342,6 +343,91 @@ class Sale(StockflowModel):
 
     @transition(state, source="*")
     def remind(self) -> None: ...
+
+
+def is_due(trial: "Trial") -> bool:
+    """A condition of decays."""
+    return trial.ready
+
+
+class WorkingDays:
+    """A calendar of one's own: so many days, Saturdays and Sundays not counted."""
+
+    def __init__(self, days: int) -> None:
+        self.days = days
+
+    def due_at(self, since: datetime, trial: "Trial") -> datetime | None:
+        """Return the same time of day so many working days later."""
+        days, at = self.days, since
+        while days:
+            at += timedelta(days=1)
+            days -= at.weekday() < 5
+        return at
+
+
+class Trial(StockflowModel):
+    """Decays of every further kind: by fields, by a calendar, in a zone, with policies."""
+
+    trial_days = models.IntegerField(default=14, null=True)
+    pause = models.DurationField(null=True)
+    ends_at = models.DateTimeField(null=True)
+    ready = models.BooleanField(default=True)
+    state = StockField(default="trying")
+
+    @transition(state, source="trying", target="over", after=models.F("trial_days"))
+    def end(self) -> None: ...
+
+    @transition(state, source="trying", target="nudged", after=models.F("pause"))
+    def nudge(self) -> None: ...
+
+    @transition(state, source="trying", target="trying", restarts_clock=False)
+    def look(self) -> None: ...
+
+    @transition(state, source="trying", target="trying")
+    def extend(self) -> None: ...
+
+    @transition(state, source="*", target="paid")
+    def pay(self) -> None: ...
+
+    @transition(state, source="paid", target="expired", after=models.F("ends_at"))
+    def expire(self) -> None: ...
+
+    @transition(
+        state,
+        source="over",
+        target="dropped",
+        after=timedelta(days=1),
+        conditions=[is_due],
+        on_false="skip",
+    )
+    def drop(self) -> None: ...
+
+    @transition(state, source="over", target="archived", after=WorkingDays(5))
+    def archive(self) -> None: ...
+
+    @transition(
+        state,
+        source="nudged",
+        target="called",
+        after=timedelta(days=1),
+        conditions=[is_due],
+        on_false="park",
+        max_lateness=timedelta(days=2),
+    )
+    def call(self) -> None: ...
+
+    @transition(
+        state,
+        source="dropped",
+        target="forgotten",
+        after=relativedelta(months=1),
+        tz=ZoneInfo("Europe/Berlin"),
+    )
+    def forget(self) -> None: ...
+
+    @transition(state, source="*", target=RETURN_VALUE())
+    def put(self, to: str) -> str:
+        return to
 
 
 class Source(models.Model):

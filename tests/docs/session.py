@@ -1,7 +1,7 @@
-"""Run the README's session under the example's settings, in an empty database of its own.
+"""Run the session of a text under the example's settings, in an empty database of its own.
 
-``python -m tests.docs.session`` prints what is not as the README shows, and fails if anything is.
-It is a process of its own since the tests have another project's settings.
+``python -m tests.docs.session README.md`` prints what is not as the text shows, and fails if
+anything is. It is a process of its own since the tests have another project's settings.
 """
 
 import doctest
@@ -12,24 +12,24 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def code() -> str:
-    """Return the README's ``pycon`` blocks, those in comments too, as one session."""
-    text = README.read_text(encoding="utf-8")
+def code(name: str) -> str:
+    """Return the text's ``pycon`` blocks, those in comments too, as one session."""
+    text = (ROOT / name).read_text(encoding="utf-8")
     return "\n".join(re.findall(r"(?:```|<!--)pycon\n(.*?)(?:```|-->)", text, re.DOTALL))
 
 
-def run() -> doctest.TestResults:
+def run(name: str) -> doctest.TestResults:
     """Run the session and print what differs."""
     from stockflow.testing import clock
 
     for module in ("models", "stocks"):  # under the names that a reader's own project has
         sys.modules[f"crm.{module}"] = import_module(f"example.crm.{module}")
     with clock(START) as time:
-        test = doctest.DocTestParser().get_doctest(code(), {"time": time}, "README", "README.md", 0)
+        test = doctest.DocTestParser().get_doctest(code(name), {"time": time}, name, name, 0)
         return doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         connection.settings_dict["TEST"]["NAME"] = f"test_readme_{os.getpid()}"
     before = setup_databases(verbosity=0, interactive=False)
     try:
-        result = run()
+        result = run(sys.argv[1])
     finally:
         teardown_databases(before, verbosity=0)
     sys.exit(result.failed or not result.attempted)

@@ -1,4 +1,4 @@
-"""The README's code runs.
+"""The README's code runs, and that of MEASURES.md.
 
 - A ``python`` block that opens with a file's name, such as ``# crm/models.py``, is a quotation:
   each of its paragraphs stands in that file of the example.
@@ -22,13 +22,14 @@ QUOTATIONS = re.findall(r"```python\n# (\w+/\w+\.py)[^\n]*\n(.*?)```", README, r
 TARGETS = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
 
 
-def test_session() -> None:
-    """What the README's session shows is what happens."""
-    command = (sys.executable, "-m", "tests.docs.session")
+@pytest.mark.parametrize("name", ["README.md", "MEASURES.md"])
+def test_session(name: str) -> None:
+    """What a text's session shows is what happens."""
+    command = (sys.executable, "-m", "tests.docs.session", name)
     done = subprocess.run(command, cwd=source.ROOT, capture_output=True, text=True, check=False)
 
     assert done.stdout == ""
-    assert done.returncode == 0, done.stderr or "README.md has no session"
+    assert done.returncode == 0, done.stderr or f"{name} has no session"
 
 
 @pytest.mark.parametrize(("name", "code"), QUOTATIONS)

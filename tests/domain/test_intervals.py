@@ -84,6 +84,22 @@ def test_weeks_begin_on_monday() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first_weekday", "days"),
+    [
+        pytest.param(0, [1, 5, 12], id="monday"),
+        pytest.param(5, [1, 3, 10], id="saturday"),
+        pytest.param(6, [1, 4, 11], id="sunday"),
+    ],
+)
+def test_weeks_begin_as_set(first_weekday: int, days: list[int]) -> None:
+    """A week may begin with any day."""
+    start, end = local("UTC", 2026, 1, 1), local("UTC", 2026, 1, 13)
+    cut = buckets(start, end, "week", UTC, first_weekday=first_weekday)
+
+    assert [bucket.start.day for bucket in cut] == days
+
+
+@pytest.mark.parametrize(
     ("every", "starts"),
     [
         pytest.param("month", [(2, 14), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1)], id="months"),

@@ -147,6 +147,19 @@ def compare_asof_cases(data: DataSet, everywhere: Stock, case_of: Callable[[Memb
     assert_same(found, expected)
 
 
+def compare_dwell(data: DataSet, stocks: Mapping[str, Stock], *, merged: bool) -> None:
+    """Hold how long stays took against ``dwell_visits.csv``, or ``dwell_merged.csv``."""
+    found: list[Row] = []
+    for state, stock in stocks.items():
+        ((_, _, completed, *days, _, _, _),) = stock.dwell(
+            data.start, data.end, merged=merged, every=data.end - data.start
+        )
+        seconds = ["" if one is None else f"{one * 86_400:.6f}" for one in days]
+        found.append((state, str(completed), str(stock.count()), *seconds))
+
+    assert_same(found, data.expected(f"dwell_{'merged' if merged else 'visits'}.csv"))
+
+
 def stocks_of(data: DataSet, make: Callable[[str], Stock]) -> dict[str, Stock]:
     """Return a stock for each state."""
     return {state: make(state) for state in data.states}

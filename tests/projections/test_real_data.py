@@ -145,3 +145,9 @@ def test_asof_cases(loaded: Loaded, declared: Registry) -> None:
     """Any instant has its members."""
     everywhere = Stock("everywhere", loaded.reference, states=loaded.data.states)
     expected.compare_asof_cases(loaded.data, everywhere, loaded.case_of)
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["visits", "merged"])
+def test_dwell(loaded: Loaded, declared: Registry, merged: bool) -> None:
+    """Stays took as long as others found, in each state."""
+    expected.compare_dwell(loaded.data, loaded.stocks, merged=merged)

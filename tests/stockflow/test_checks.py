@@ -159,6 +159,36 @@ def test_a_decay_with_required_arguments(checked: Any) -> None:
     assert "requires why, how," in message.msg
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        pytest.param({"after": models.F("size")}, ["stockflow.E016"], id="number-without-unit"),
+        pytest.param({"after": models.F("gone")}, ["stockflow.E016"], id="no-field"),
+        pytest.param({"after": models.F("wait_days")}, [], id="number-with-unit"),
+        pytest.param({"after": models.F("pause")}, [], id="duration"),
+        pytest.param({"on_false": "shrug"}, ["stockflow.E017"], id="policy"),
+        pytest.param({"restarts_clock": False}, ["stockflow.E018"], id="clock"),
+    ],
+)
+def test_what_a_decay_can_be_told(checked: Any, options: Any, found: list[str]) -> None:
+    """E016 to E018: a delay by a field that is none, a policy that is none, a clock that stays."""
+
+    def declare() -> None:
+        class Delayed(StockflowModel):
+            size = models.IntegerField(default=0)
+            wait_days = models.IntegerField(default=0)
+            pause = models.DurationField(null=True)
+            state = StockField(default="on")
+
+            @transition(state, source="on", target="off", **{"after": timedelta(days=1), **options})
+            def go(self) -> None: ...
+
+            class Meta:
+                app_label = "crm"
+
+    assert _ids(checked(declare)) == found
+
+
 def test_a_model_without_a_field(checked: Any) -> None:
     """E010: nothing to record."""
 

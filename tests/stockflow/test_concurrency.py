@@ -12,7 +12,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Lead, Ticket
+from tests.crm.models import BigLead, Lamp, Lead, Ticket
 from tests.stockflow.reading import assert_whole, events_of, trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,6 +164,21 @@ def test_two_schedules_at_once(time: Clock) -> None:
     for lead in leads:
         lead.refresh_from_db()
         assert_whole(lead)
+
+
+def test_two_schedules_at_once_by_sql(time: Clock) -> None:
+    """Nor is one forgotten where the workers pass over what the other has locked."""
+    from datetime import timedelta
+
+    lamps = [Lamp.objects.create() for _ in range(20)]
+    time.advance(timedelta(days=1))
+    errors = at_once(*[lambda: list(fire_due(chunk_size=4))] * 3)
+
+    assert errors == []
+    assert Event.objects.count() == 40
+    for lamp in lamps:
+        lamp.refresh_from_db()
+        assert_whole(lamp)
 
 
 def test_the_schedule_and_callers_at_once(time: Clock) -> None:

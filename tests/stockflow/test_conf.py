@@ -80,3 +80,18 @@ def test_a_test_s_clock_wants_an_instant() -> None:
     """A naive one is refused, as everywhere."""
     with pytest.raises(InvalidInstant):
         Clock(datetime(2026, 3, 3))
+
+
+def test_first_weekday(settings: Any) -> None:
+    """Weeks begin on Monday, or as STOCKFLOW_FIRST_WEEKDAY says."""
+    before = conf.first_weekday()
+    settings.STOCKFLOW_FIRST_WEEKDAY = "sunday"
+
+    assert (before, conf.first_weekday()) == (0, 6)
+
+
+def test_first_weekday_is_a_day(settings: Any) -> None:
+    """Anything else is refused where it is read."""
+    settings.STOCKFLOW_FIRST_WEEKDAY = "Sunday"
+    with pytest.raises(ImproperlyConfigured, match=r"one of 'monday', .* not 'Sunday'"):
+        conf.first_weekday()

@@ -84,6 +84,20 @@ def test_process_has_picture_and_table(admin: Client, feature: Feature) -> None:
     assert answer.content.count(b"<polyline") == 6
 
 
+def test_process_explains_its_levels(admin: Client, feature: Feature) -> None:
+    """Each stock has a table from opening to closing, with what the rows have more."""
+    asked = {"start": "2026-01-01", "end": "2026-03-01", "every": "month"}
+    answer = admin.get(WEB, asked)
+    limited, newly, _ = answer.context["roll_forwards"]
+    lines = {head: [row.numbers[n] for row in newly.rows] for n, head in enumerate(newly.names)}
+    explained = sum(int(cells[0]) for head, cells in lines.items() if head.startswith("+"))
+
+    assert limited.title == "Limited: roll-forward"
+    assert (lines["Opening"], lines["Closing"]) == (["0", "0"], ["0", "1"])
+    assert explained == 0
+    assert b"Newly available: roll-forward" in answer.content
+
+
 def test_process_by_facet(admin: Client, feature: Feature) -> None:
     """Split by a facet, each stock has a picture with a line for each value."""
     answer = admin.get(WEB, {"by": "area"})

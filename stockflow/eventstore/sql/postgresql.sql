@@ -83,7 +83,7 @@ BEGIN
     VALUES (its_lifecycle, its_model, its_field, its_version, its_transition, due, 0, '')
     ON CONFLICT ON CONSTRAINT stockflow_timer DO UPDATE SET
         version = excluded.version, transition = excluded.transition, due_at = excluded.due_at,
-        attempts = 0, error = '', parked_at = NULL;
+        attempts = 0, error = '', parked_at = NULL, retry_at = NULL, released_at = NULL;
 END $$;
 
 CREATE FUNCTION stockflow_end_timer(its_lifecycle uuid, its_field text)

@@ -1,5 +1,7 @@
-"""Fire what is due: from cron, as often as you like."""
+"""Fire what is due: from cron, as often as you like, or as a process that stays."""
 
+import threading
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,15 +12,22 @@ from tqdm import tqdm
 from stockflow import conf
 from stockflow.domain.errors import InvalidInstant
 from stockflow.domain.instants import require_instant
-from stockflow.scheduling.decays import Failure, count_due, fire_due
+from stockflow.scheduling.daemon import loop, stopping
+from stockflow.scheduling.decays import count_due, fire_due
+from stockflow.scheduling.outcomes import Failure
+from stockflow.scheduling.runs import run_jobs
 
 SHOWN = 10
 
 
 class Command(BaseCommand):
-    """Fires the decays that are due."""
+    """Fires the decays that are due, and runs the periodic jobs."""
 
-    help = "Fire the decays that are due. Call it from cron; it may be interrupted and repeated."
+    help = (
+        "Fire the decays that are due, and run the periodic jobs. Call it from cron, or with --loop "
+        "as a service; it may be interrupted and repeated. On PostgreSQL any number may run at "
+        "once and share the work; on SQLite a second one gains nothing."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -26,15 +35,52 @@ class Command(BaseCommand):
             metavar="INSTANT",
             help="The last due instant to fire, such as 2026-09-22T00:00:00Z (default: now).",
         )
+        parser.add_argument(
+            "--loop",
+            action="store_true",
+            help="Stay, sleep until something is due, and stop at SIGTERM after the chunk at hand.",
+        )
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
 
     def handle(
-        self, *args: Any, until: str | None, database: str, verbosity: int, **options: Any
+        self,
+        *args: Any,
+        until: str | None,
+        database: str,
+        verbosity: int,
+        **options: Any,
     ) -> None:
+        if options["loop"]:
+            if until is not None:
+                raise CommandError("--loop fires what is due by then; leave out --until.")
+            self._stay(database, verbosity)
+            return
         last = _until(until, database)
+        failures = self._fire(last, database, verbosity, threading.Event())
+        errors = [_message(failures)] if failures else []
+        errors += self._run_jobs(database, threading.Event())
+        if errors:
+            raise CommandError("\n".join(errors))
+
+    def _stay(self, database: str, verbosity: int) -> None:
+        def work(stop: threading.Event) -> None:
+            failures = self._fire(conf.now(database), database, 0, stop)
+            if failures:
+                self.stderr.write(_message(failures))
+            for error in self._run_jobs(database, stop):
+                self.stderr.write(error)
+
+        with stopping() as stop:
+            loop(work, stop, using=database)
+        if verbosity:
+            self.stdout.write(self.style.SUCCESS("Stopped; nothing is left half done."))
+
+    def _fire(
+        self, last: datetime, database: str, verbosity: int, stop: threading.Event
+    ) -> list[Failure]:
         fired, held, failures = 0, 0, list[Failure]()
         quiet = None if verbosity else True  # None: draw only on a terminal
-        total = count_due(last, using=database)
+        total = count_due(last, using=database) if verbosity else 0
         # tqdm writes to sys.stderr: self.stderr would end each redraw with a newline.
         with tqdm(total=total, unit=" decays", desc="Firing decays", disable=quiet) as bar:
             for chunk in fire_due(last, using=database):
@@ -42,10 +88,20 @@ class Command(BaseCommand):
                 failures += chunk.failures.values()
                 bar.total = max(total, fired)
                 bar.update(chunk.fired)
+                if stop.is_set():
+                    break
         if verbosity:
             self._report(fired, held, last)
-        if failures:
-            raise CommandError(_message(failures))
+        return failures
+
+    def _run_jobs(self, database: str, stop: threading.Event) -> Iterable[str]:
+        if stop.is_set():
+            return
+        for run in run_jobs(using=database):
+            if run.error:
+                yield f"The periodic job {run.name!r} failed:\n{run.error}"
+            if stop.is_set():
+                return
 
     def _report(self, fired: int, held: int, last: datetime) -> None:
         self.stdout.write(

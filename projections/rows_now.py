@@ -1,0 +1,28 @@
+"""The rows as they are now: what the log is held against."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count
+
+from stockflow.domain.measures.changes import Value
+
+if TYPE_CHECKING:
+    from stockflow.projections.measured import Countable
+
+
+def live_counts(stock: "Countable", lookup: str | None) -> dict[Value, int] | None:
+    """Count the rows of a stock, by facet value; None where rows do not have the facet.
+
+    A facet kept as it was at entry is in the log only. Rows that were not adopted yet count:
+    nobody explained them.
+    """
+    reference = stock.reference
+    if lookup is not None and reference.facets[lookup].is_fixed:
+        return None
+    rows: Any = reference.model._base_manager.using(stock.using).filter(
+        **{f"{reference.name}__in": stock.states}
+    )
+    if lookup is None:
+        return {None: rows.count()}
+    found = rows.order_by().values_list(lookup).annotate(number=Count("pk"))
+    return dict(found)

@@ -1,0 +1,77 @@
+"""Foresight: what an object is once the decays that are due have happened."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from stockflow import conf, deferring
+from stockflow.domain.decay import earliest
+from stockflow.domain.errors import InvalidInstant, StockflowError
+from stockflow.domain.instants import require_instant
+from stockflow.errors import InvalidDeclaration
+from stockflow.machines import machine_of
+from stockflow.subjects import subject_of
+
+if TYPE_CHECKING:
+    from stockflow.fields import StockField
+
+STEPS = 1_000
+"""More decays than this in a row are taken for a loop."""
+
+
+def effective_state(instance: Any, name: str | None, at: datetime | None) -> str:
+    """Return the state of field *name* once what is due at *at* has happened."""
+    field = _field(instance, name)
+    instance._load_stock_columns()
+    now = conf.now(instance._state.db or "default")
+    at = now if at is None else require_instant(at, "at")
+    last = instance.stock_changed_at
+    if last is not None and at < last:
+        raise InvalidInstant(
+            f"at={at.isoformat()} is before the last event of {instance._meta.label} "
+            f"{instance.pk!r}, of {last.isoformat()}: stock_history() tells the past."
+        )
+    return _follow(instance, field, at)
+
+
+def _follow(instance: Any, field: "StockField", at: datetime) -> str:
+    known, machine = instance.__dict__, machine_of(type(instance), field.name)
+    state, due_at = str(known[field.name]), known[field.due_name]
+    decay = deferring.due_decay(instance, field) if due_at is not None else None
+    last = instance.stock_changed_at
+    for _ in range(STEPS):
+        if decay is None or due_at is None or due_at > at:
+            return state
+        if not _may(instance, decay.transition, state):
+            return state
+        target = machine.target(decay.transition, state)
+        if target is None:
+            raise StockflowError(
+                f"Where {decay.transition!r} of {instance._meta.label} {instance.pk!r} leads from "
+                f"{state!r} is computed by calling it: what it is after {due_at.isoformat()} cannot "
+                "be told before."
+            )
+        last = max(last or due_at, due_at)
+        state = target
+        first = earliest(machine.decays(state), last, instance)
+        decay, due_at = first or (None, None)
+    raise StockflowError(
+        f"{instance._meta.label} {instance.pk!r} would have {STEPS} decays in a row: does a chain of "
+        "decays loop without delay?"
+    )
+
+
+def _may(instance: Any, transition: str, state: str) -> bool:
+    method = getattr(type(instance), transition)._django_fsm
+    return bool(method.conditions_met(instance, state))
+
+
+def _field(instance: Any, name: str | None) -> "StockField":
+    fields = {field.name: field for field in subject_of(type(instance)).fields}
+    if name is None and len(fields) == 1:
+        return next(iter(fields.values()))
+    if name not in fields:
+        raise InvalidDeclaration(
+            f"{instance._meta.label} has the stock fields {', '.join(map(repr, fields))}: say which "
+            f"one is asked for, not {name!r}."
+        )
+    return fields[name]

@@ -1,0 +1,156 @@
+"""Rescheduling: due instants moved by a caller, by a field's new value, or to what the code says now."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import models, transaction
+from django.db.models import Q
+
+from stockflow.bulk import chunks
+from stockflow.deferring import Due, changes, decays_of, defer, told
+from stockflow.domain.decay import Attribute
+from stockflow.domain.errors import InvalidInstant, UnknownTransition
+from stockflow.domain.instants import require_instant
+from stockflow.ledgers import Call, ledger_of
+from stockflow.machines import machine_of
+from stockflow.moments import moment
+from stockflow.settling import settle
+from stockflow.subjects import subject_of
+
+if TYPE_CHECKING:
+    from stockflow.fields import StockField
+
+CHUNK = 1_000
+"""How many objects one transaction takes."""
+
+
+def postpone(instance: Any, transition: str, to: datetime) -> None:
+    """Let the decay *transition* be due at *to*."""
+    to = require_instant(to, "to")
+    field, call = _settled(instance, transition)
+    if to <= call.at:
+        raise InvalidInstant(
+            f"to={to.isoformat()} is not after {call.at.isoformat()}, so {transition!r} of "
+            f"{instance._meta.label} {instance.pk!r} cannot be postponed to it: call the transition, "
+            "or give a later instant."
+        )
+    defer(instance, field, call, "postponed", {transition: to})
+
+
+def cancel(instance: Any, transition: str) -> None:
+    """Let the decay *transition* not happen before the state is left."""
+    field, call = _settled(instance, transition)
+    defer(instance, field, call, "cancelled", {transition: None})
+
+
+def _settled(instance: Any, transition: str) -> "tuple[StockField, Call]":
+    """Return the field that *transition* decays, and the circumstances, after what was due before."""
+    instance._load_stock_columns()
+    at, circumstances = moment(instance)
+    settle(instance, at)
+    known: list[str] = []
+    for field in instance._stock_fields():
+        names = [decay.transition for decay in decays_of(instance, field)]
+        if transition in names:
+            return field, Call(None, at, circumstances)
+        known += names
+    raise UnknownTransition(
+        f"No decay {transition!r} leaves the present state of {instance._meta.label} "
+        f"{instance.pk!r} (it has: {', '.join(map(repr, known)) or 'none'})."
+    )
+
+
+def changed_delays(instance: Any, names: frozenset[str] | None) -> set[str]:
+    """Return the fields that say how long a state lasts, and that this save is to change."""
+    columns = subject_of(type(instance)).delay_columns
+    known, before = instance.__dict__, ledger_of(instance).delays
+    wanted = columns if names is None else columns & names
+    return {n for n in wanted if n in known and (n not in before or known[n] != before[n])}
+
+
+def follow(instance: Any, changed: set[str]) -> None:
+    """Move the decays whose fields in *changed* have a new value; a cancelled one stays so."""
+    at, circumstances = moment(instance)
+    for field in instance._stock_fields():
+        since, moved = instance.__dict__[field.since_name], Due()
+        for decay in decays_of(instance, field) if since is not None else ():
+            if isinstance(decay.delay, Attribute) and decay.delay.name in changed:
+                moved[decay.transition] = decay.due_at(since, instance)
+        said = changes(instance, field) if moved else {}
+        ended = {name for name, (change, _) in said.items() if change in ("cancelled", "skipped")}
+        moved = {n: due and max(due, at) for n, due in moved.items() if n not in ended}
+        if moved and _differs(instance, field, moved):
+            defer(instance, field, Call(None, at, circumstances), "moved by its field", moved)
+
+
+def _differs(instance: Any, field: "StockField", moved: Due) -> bool:
+    """Whether *moved* is news: an only decay that is due then already is none."""
+    if len(decays_of(instance, field)) > 1:
+        return True
+    (due,) = moved.values()
+    return bool(due != instance.__dict__[field.due_name])
+
+
+@dataclass(frozen=True)
+class Rescheduled:
+    """A due instant that the code moves; None is never."""
+
+    key: Any
+    state: str
+    before: datetime | None
+    after: datetime | None
+
+
+def reschedule(
+    model: type[models.Model], name: str, *, using: str, apply: bool
+) -> Iterator[list[Rescheduled]]:
+    """Yield, for each chunk of the objects of *model*, what the delays in the code move by now.
+
+    What is overdue already, was postponed or was cancelled stays as it is. With *apply* it is
+    recorded, a transaction per chunk; else nothing is written.
+    """
+    (field,) = (f for f in subject_of(model).fields if f.name == name)
+    states = {rule.source for rule in machine_of(model, name).rules if rule.delay is not None}
+    decaying = Q(**{f"{name}__in": states}) | Q(**{f"{field.due_name}__isnull": False})
+    everyone = model._base_manager.using(using).filter(decaying, stock_lifecycle__isnull=False)
+    for keys in chunks.pages(everyone, CHUNK):
+        with transaction.atomic(using=using):
+            yield _reschedule(model, field, keys, using, apply=apply)
+
+
+def _reschedule(
+    model: type[models.Model], field: "StockField", keys: Sequence[Any], using: str, *, apply: bool
+) -> list[Rescheduled]:
+    found = []
+    rows = chunks.lock(model, using, keys) if apply else model._base_manager.using(using)
+    for row in rows.filter(**{f"{chunks.key_name(model)}__in": keys}):
+        at, circumstances = moment(row)
+        before = row.__dict__[field.due_name]
+        due = _due_by_code(row, field, at)
+        after = min((instant for instant in due.values() if instant), default=None)
+        if after == before or (before is not None and before <= at):
+            continue
+        found.append(Rescheduled(row.pk, row.__dict__[field.name], before, after))
+        if apply:
+            _set(row, field, Call(None, at, circumstances), due)
+            row.save(using=using)
+    return found
+
+
+def _due_by_code(row: Any, field: "StockField", at: datetime) -> Due:
+    since = row.__dict__[field.since_name] or at
+    due: Due = {d.transition: d.due_at(since, row) for d in decays_of(row, field)}
+    before = row.__dict__[field.due_name]
+    if min((instant for instant in due.values() if instant), default=None) != before:
+        due |= {name: instant for name, instant in told(row, field).items() if name in due}
+    # What would have been due is due at once: nothing is dated before it was known.
+    return {
+        name: instant and (instant if instant == before else max(instant, at))
+        for name, instant in due.items()
+    }
+
+
+def _set(row: Any, field: "StockField", call: Call, due: Due) -> None:
+    defer(row, field, call, "rescheduled", due)

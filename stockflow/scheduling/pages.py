@@ -1,0 +1,137 @@
+"""The admin's lists of scheduled transitions and of the runs of periodic jobs."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import dateformat, timezone
+
+from stockflow.domain.instants import from_micros
+from stockflow.scheduling.parking import release
+from stockflow.tables import PeriodicRun, ScheduledTransition
+
+
+def shown(micros: int | None) -> str:
+    """Return an instant as the admin shows it, in the reader's zone."""
+    if micros is None:
+        return ""
+    space = "\N{NO-BREAK SPACE}"
+    return dateformat.format(timezone.localtime(from_micros(micros)), f"Y-m-d{space}H:i:s")
+
+
+class _ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class _IsParked(admin.SimpleListFilter):
+    """Those set aside, or those that wait."""
+
+    title = "parked"
+    parameter_name = "parked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Parked"), ("no", "Waiting")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ScheduledTransition]
+    ) -> QuerySet[ScheduledTransition]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(parked_at__isnull=self.value() == "no")
+
+
+@admin.register(ScheduledTransition)
+class ScheduledTransitionAdmin(_ReadOnly):
+    """What decays when, the overdue and the parked ones too; parked ones can be released.
+
+    To release is to change: it asks for the permission to change scheduled transitions.
+    """
+
+    list_display = (
+        "due",
+        "model",
+        "field",
+        "transition",
+        "lifecycle",
+        "parked",
+        "attempts",
+        "error",
+    )
+    list_filter = (_IsParked,)
+    search_fields = ("=lifecycle",)
+    search_help_text = "A lifecycle, in full."
+    ordering = ("due_at", "id")
+    actions = ("release",)
+    fields = (
+        *("due", "model", "field", "transition", "lifecycle", "version"),
+        *("attempts", "error", "parked", "retry"),
+    )
+    readonly_fields = ("due", "parked", "retry")
+
+    @admin.display(description="due at", ordering="due_at")
+    def due(self, timer: ScheduledTransition) -> str:
+        """When it is due."""
+        return shown(timer.due_at)
+
+    @admin.display(description="parked at", ordering="parked_at")
+    def parked(self, timer: ScheduledTransition) -> str:
+        """Since when it is set aside."""
+        return shown(timer.parked_at)
+
+    @admin.display(description="not tried before")
+    def retry(self, timer: ScheduledTransition) -> str:
+        """Until when it is left alone."""
+        return shown(timer.retry_at)
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may change scheduled transitions."""
+        user: Any = request.user
+        return bool(user.has_perm("stockflow.change_scheduledtransition"))
+
+    @admin.action(description="Release the selected parked transitions", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[ScheduledTransition]) -> None:
+        """Let them be tried again."""
+        number = release(queryset)
+        self.message_user(request, f"Released {number:,} scheduled transitions.", messages.SUCCESS)
+
+
+@admin.register(PeriodicRun)
+class PeriodicRunAdmin(_ReadOnly):
+    """The runs of the periodic jobs, the newest first."""
+
+    list_display = ("name", "started", "ended", "result", "failed")
+    list_filter = ("name",)
+    ordering = ("-started_at", "-id")
+    fields = ("name", "begins", "started", "ended", "result", "error")
+    readonly_fields = ("begins", "started", "ended")
+
+    @admin.display(description="period")
+    def begins(self, run: PeriodicRun) -> str:
+        """When its period begins."""
+        return shown(run.period)
+
+    @admin.display(description="started at", ordering="started_at")
+    def started(self, run: PeriodicRun) -> str:
+        """When it began."""
+        return shown(run.started_at)
+
+    @admin.display(description="ended at", ordering="ended_at")
+    def ended(self, run: PeriodicRun) -> str:
+        """When it ended; nothing while it runs."""
+        return shown(run.ended_at)
+
+    @admin.display(boolean=True)
+    def failed(self, run: PeriodicRun) -> bool:
+        """Whether it ended with an error."""
+        return bool(run.error)

@@ -1,0 +1,154 @@
+"""schedule, reschedule and release, as one types them."""
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from dateutil.relativedelta import relativedelta
+from django.core.management import CommandError, call_command
+
+from stockflow import machines
+from stockflow.models import ScheduledTransition
+from stockflow.scheduling.decays import fire_due
+from stockflow.testing import Clock, run_due
+from tests.crm.models import Chain, Lead, Order
+from tests.stockflow.reading import assert_whole, last_event, timers_of, trail
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+
+
+def run(*args: Any, **options: Any) -> str:
+    """Call a subcommand; what it said."""
+    out = StringIO()
+    call_command("stockflow", *args, stdout=out, stderr=StringIO(), no_color=True, **options)
+    return out.getvalue()
+
+
+def test_the_schedule_is_shown_by_transition_and_day(time: Clock) -> None:
+    """What is overdue, due on each day, later, and parked with its error."""
+    assert run("schedule") == "Nothing is scheduled.\n"
+    Lead.objects.create()
+    broken = Chain.objects.create(is_broken=True)
+    for _ in range(5):
+        time.advance(DAY)
+        list(fire_due())
+    Lead.objects.create()
+    time.advance(2 * DAY)
+    titles, _, chain, lead, parked = run("schedule", "--days", "3").splitlines()
+
+    assert titles.split() == ["field", "transition", "03-10", "later", "parked"]
+    assert chain.split() == ["crm.chain.state", "advance", "1"]
+    assert lead.split() == ["crm.lead.temperature", "cool", "1", "1"]
+    assert parked.startswith(f"parked: crm.chain {broken.stock_lifecycle}: advance of state, due ")
+    assert parked.endswith("ValueError: broken")
+
+
+def test_parked_decays_are_released(time: Clock) -> None:
+    """Those chosen; they are tried again at once."""
+    broken = Chain.objects.create(is_broken=True)
+    for _ in range(5):
+        time.advance(DAY)
+        list(fire_due())
+    Chain.objects.update(is_broken=False)
+    others = run("release", "--model", "crm.Lead"), run("release", "--transition", "cool")
+    released = run("release", "--lifecycle", str(broken.stock_lifecycle))
+
+    assert others == ("Released 0 scheduled transitions.\n",) * 2
+    assert released == "Released 1 scheduled transitions.\n"
+    assert run_due() == 1
+
+
+@pytest.fixture(name="shorter")
+def _shorter(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Leads cool after other delays, as the code says now."""
+
+    def change(delay: Any) -> None:
+        from dataclasses import replace
+
+        machine = machines.machine_of(Lead, "temperature")
+        rules = [replace(r, delay=delay) if r.transition == "cool" else r for r in machine.rules]
+        known: dict[Any, Any] = dict(machines._machines)
+        known[Lead, "temperature"] = replace(machine, rules=tuple(rules))
+        monkeypatch.setattr(machines, "_machines", known)
+
+    return change
+
+
+def test_a_changed_delay_moves_nothing_until_told(time: Clock, shorter: Any) -> None:
+    """The dry run says what would move; --apply moves it, with an event."""
+    lead, start = Lead.objects.create(), time.at
+    shorter(relativedelta(days=3))
+    shown = run("reschedule", "crm.Lead")
+    before = timers_of(lead)["temperature"].due_at
+    told = run("reschedule", "crm.Lead", "--apply")
+    lead.refresh_from_db()
+
+    assert "2026-03-10 00:00:00 -> 2026-03-06 00:00:00" in shown
+    assert "Would move 1 due instants.\nNothing is written: repeat with --apply." in shown
+    assert before == (start + 7 * DAY).timestamp() * 1_000_000
+    assert "Moved 1 due instants." in told
+    assert lead.temperature_due_at == start + 3 * DAY
+    assert last_event(lead).kind == "reclassified"
+    assert_whole(lead)
+    assert "Would move 0" in run("reschedule", "crm.Lead")
+
+
+def test_what_would_have_been_due_is_due_at_once(time: Clock, shorter: Any) -> None:
+    """Nothing is dated before it was known."""
+    lead = Lead.objects.create()
+    time.advance(5 * DAY)
+    shorter(DAY)
+    run("reschedule", "crm.Lead", "--apply")
+    run_due()
+    lead.refresh_from_db()
+
+    assert (lead.temperature, lead.temperature_since) == ("warm", time.at)
+
+
+def test_a_decay_taken_out_of_the_code_ends(time: Clock, shorter: Any) -> None:
+    """And one put in begins."""
+    lead, start = Lead.objects.create(), time.at
+    shorter(None)
+    run("reschedule", "crm.Lead", "--apply")
+    ended = timers_of(lead)
+    shorter(20 * DAY)
+    run("reschedule", "crm.Lead", "--apply")
+    lead.refresh_from_db()
+
+    assert ended == {}
+    assert lead.temperature_due_at == start + 20 * DAY
+    assert_whole(lead)
+
+
+def test_what_was_postponed_or_is_overdue_stays(time: Clock, shorter: Any) -> None:
+    """A person's word counts for more than the code; what is due happens."""
+    postponed = Lead.objects.create()
+    postponed.postpone_decay("cool", to=time.at + 50 * DAY)
+    postponed.save()
+    overdue = Lead.objects.create()
+    time.advance(8 * DAY)
+    shorter(30 * DAY)
+    said = run("reschedule", "crm.Lead", "--apply")
+
+    assert "Moved 0" in said
+    assert len(trail(overdue)) == 1
+    assert ScheduledTransition.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param(["reschedule", "crm.Rep"], "'crm.Rep' is no model with stock", id="model"),
+        pytest.param(["reschedule", "crm.Order"], "payment, delivery: give one", id="field"),
+        pytest.param(["schedule", "--days", "0"], "from 1 to 366", id="days"),
+        pytest.param(["release", "--lifecycle", "x"], "'x' is no lifecycle", id="lifecycle"),
+    ],
+)
+def test_bad_arguments_are_told(args: list[str], message: str) -> None:
+    """With what to give instead."""
+    assert Order._meta.label == "crm.Order"
+    with pytest.raises(CommandError, match=message):
+        run(*args)

@@ -1,0 +1,67 @@
+"""The admin's lists of scheduled transitions and of periodic runs."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from example.webplatform.models import Feature
+from stockflow.models import PeriodicRun, ScheduledTransition
+
+TIMERS = reverse("admin:stockflow_scheduledtransition_changelist")
+RUNS = reverse("admin:stockflow_periodicrun_changelist")
+
+
+@pytest.fixture(name="parked")
+def _parked(feature: Feature) -> ScheduledTransition:
+    """A parked timer."""
+    ScheduledTransition.objects.update(parked_at=1, attempts=5, error="ValueError: <b>no</b>")
+    return ScheduledTransition.objects.get()
+
+
+def _release(client: Client, timer: ScheduledTransition) -> None:
+    client.post(TIMERS, {"action": "release", "_selected_action": [timer.pk]})
+
+
+def test_scheduled_transitions_are_listed(admin: Client, parked: ScheduledTransition) -> None:
+    """What is due when, and why it is parked."""
+    text = admin.get(TIMERS).content.decode()
+
+    for told in ("2028-08-01", "widen", str(parked.lifecycle), "ValueError: &lt;b&gt;no&lt;/b&gt;"):
+        assert told in text
+    assert str(parked.lifecycle) not in admin.get(TIMERS, {"parked": "no"}).content.decode()
+    assert str(parked.lifecycle) in admin.get(TIMERS, {"parked": "yes"}).content.decode()
+    page = reverse("admin:stockflow_scheduledtransition_change", args=[parked.pk])
+    assert "widen" in admin.get(page).content.decode()
+
+
+def test_parked_ones_are_released(admin: Client, parked: ScheduledTransition) -> None:
+    """By the action."""
+    _release(admin, parked)
+    parked.refresh_from_db()
+
+    assert (parked.parked_at, parked.attempts, parked.error) == (None, 0, "")
+
+
+def test_who_may_only_look_releases_nothing(client: Client, parked: ScheduledTransition) -> None:
+    """To release is to change."""
+    user = User.objects.create_user("viewer", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_scheduledtransition"))
+    client.force_login(user)
+    shown = client.get(TIMERS)
+    _release(client, parked)
+    parked.refresh_from_db()
+
+    assert shown.status_code == 200
+    assert parked.parked_at == 1
+
+
+def test_runs_are_listed(admin: Client) -> None:
+    """With what they gave."""
+    run = PeriodicRun.objects.create(
+        name="tidy", period=0, started_at=0, ended_at=1, result="3 gone"
+    )
+    page = reverse("admin:stockflow_periodicrun_change", args=[run.pk])
+
+    assert "3 gone" in admin.get(RUNS).content.decode()
+    assert "tidy" in admin.get(page).content.decode()
