@@ -24,4 +24,4 @@ class LeadAdmin(StockflowAdmin):
 class StampedAdmin(StockflowAdmin):
     """Names what it offers."""
 
-    transitions = ("off",)
+    transitions = ("off", "seal")

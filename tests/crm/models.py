@@ -314,6 +314,9 @@ class Stamped(StockflowModel):
     def dim(self) -> str:
         return "dim"
 
+    @transition(state, source="on", target="sealed", permission=lambda stamped, user: False)
+    def seal(self) -> None: ...
+
 
 class Careful(StockflowModel):
     """Has a save() of its own."""
@@ -515,10 +518,21 @@ class Membership(Companion):
     def grant(self, to: str) -> str:
         return to
 
+    @transition(access, source="*", target=RETURN_VALUE("plain", "staff"))
+    def keep(self, to: str) -> str:
+        return str(self.access)
+
 
 class Loner(Companion):
     """Names no subject."""
 
+    state = StockField(default="on")
+
+
+class Doubtful(Companion):
+    """May have no subject."""
+
+    subject = models.OneToOneField("auth.User", on_delete=models.CASCADE, null=True)
     state = StockField(default="on")
 
 

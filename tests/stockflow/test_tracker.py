@@ -17,11 +17,12 @@ from django.db.models import Q
 
 import stockflow
 from stockflow import companions
+from stockflow.domain.errors import UnknownState
 from stockflow.errors import InvalidDeclaration
 from stockflow.models import Event
 from stockflow.testing import Clock, run_due
 from stockflow.tracker import ModelTracker
-from tests.crm.models import Lead, Loner, Membership, Person
+from tests.crm.models import Doubtful, Lead, Loner, Membership, Person
 from tests.stockflow.reading import assert_whole, trail
 
 pytestmark = pytest.mark.django_db
@@ -248,6 +249,25 @@ def test_deferred_and_assigned_what_it_was(user: User) -> None:
     assert told(user) == []
 
 
+def test_deferred_is_not_loaded_by_a_refresh(user: User, django_assert_num_queries: Any) -> None:
+    """Only what was loaded is loaded anew."""
+    other = User.objects.only("email").get()
+    with django_assert_num_queries(1):
+        other.refresh_from_db()
+
+    assert "is_active" in other.get_deferred_fields()
+
+
+def test_what_is_written_as_it_was_asks_nobody(user: User, tracker: ModelTracker) -> None:
+    """Even a function that would have it entered anew."""
+    tracker.states_to_stocks_func = lambda old, new: ((None, None), ("active", "staff"))
+    other = User.objects.only("email").get()
+    other.is_active = True
+    other.save()
+
+    assert told(user) == []
+
+
 def test_an_expression(user: User) -> None:
     """What the database computes is seen as it came out."""
     user.is_active = Q(username="nobody")  # type: ignore[assignment]
@@ -323,6 +343,15 @@ def test_a_decay_settles_first(user: User, time: Clock) -> None:
     assert told(user) == ["moved active>dormant", "moved dormant>barred"]
 
 
+def test_a_decay_settles_before_a_transition_is_chosen(user: User, time: Clock) -> None:
+    """What leads to the state from where the decay led, not from where it was."""
+    time.advance(timedelta(days=31))
+    user.last_login = time()
+    user.save()
+
+    assert told(user) == ["moved active>dormant", "moved dormant>active"]
+
+
 def test_entered_anew(user: User, time: Clock) -> None:
     """None before makes the clock of a decay start again."""
     time.advance(timedelta(days=20))
@@ -346,6 +375,25 @@ def test_what_cannot_be_followed_is_undone(user: User, monkeypatch: pytest.Monke
     assert told(user) == []
 
 
+def test_a_computed_target_that_is_another(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transition that does not go where it is sent is refused."""
+    monkeypatch.setattr(companions, "names_between", lambda *asked: [("keep", True)])
+    user.is_staff = True
+
+    with pytest.raises(InvalidDeclaration, match=r"keep\('staff'\) led to 'plain'"):
+        user.save()
+
+
+def test_reconcile_refuses_unknown_states(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state that the machine does not have is not recorded."""
+    monkeypatch.setitem(STANDING, False, "expelled")
+    User.objects.update(is_active=False)
+    with pytest.raises(UnknownState, match="has no state 'expelled'"):
+        reconcile("--apply")
+
+    assert told(user) == []
+
+
 @pytest.mark.parametrize("pair", [None, (("a",), ("b",)), ("ab", "cd")])
 def test_a_function_that_returns_something_else(
     user: User, tracker: ModelTracker, pair: Any
@@ -363,6 +411,7 @@ BYPASSES = {
     "bulk_update": lambda user: User.objects.bulk_update(
         [User(pk=user.pk, is_active=False)], ["is_active"]
     ),
+    "own raw": lambda user: changed(user).save_base(raw=True),
     "raw": lambda user: models.Model.save_base(changed(user), raw=True),
     "fixture": lambda user: load(serializers.serialize("json", [changed(user)])),
 }
@@ -459,6 +508,7 @@ def test_reconcile_of_no_subject() -> None:
         (["is_active"], [], "stock fields of one Companion"),
         (["is_active"], [Lead.temperature], "stock fields of one Companion"),
         (["is_active"], [Loner.state], "add subject = "),
+        (["is_active"], [Doubtful.state], "add subject = "),
     ],
 )
 def test_declarations_are_checked(fields: Any, states: Any, said: str) -> None:

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
+from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event
 from stockflow.testing import Clock
 from tests.crm.models import Lead, Stamped
@@ -317,6 +318,31 @@ def test_an_action_with_arguments(closer: Client, deal: Lead) -> None:
     assert trail(other) == ["entered >hot", "moved hot>won"]
     assert set(Lead.objects.values_list("amount", flat=True)) == {Decimal(9)}
     assert Event.objects.latest("id").reason == "fair"
+
+
+def test_an_action_that_asks_each_object(admin: Client, time: Clock) -> None:
+    """A permission that is a function is asked of each one."""
+    stamped = Stamped.objects.create()
+    told_keys = {"action": "stockflow_seal", "_selected_action": [stamped.pk]}
+    answer = admin.post(reverse("admin:crm_stamped_changelist"), told_keys)
+
+    assert told(answer) == ["Seal: 1 not permitted."]
+    assert trail(stamped) == ["entered >on"]
+
+
+def test_another_writer_was_first(
+    seller: Client, deal: Lead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is told, and nothing is made."""
+
+    def save(self: Lead, *args: Any, **kwargs: Any) -> None:
+        raise ConcurrentTransition("Another writer was first.")
+
+    monkeypatch.setattr(Lead, "save", save)
+    answer = seller.post(move(deal, "touch"))
+
+    assert told(answer) == [f"{deal} was not changed. Another writer was first."]
+    assert trail(deal) == ["entered >hot"]
 
 
 def test_named_transitions(admin: Client, time: Clock) -> None:
