@@ -24,6 +24,7 @@ from stockflow.testing import Clock, run_due
 from stockflow.tracker import ModelTracker
 from tests.crm.models import Doubtful, Lead, Loner, Membership, Person
 from tests.stockflow.reading import assert_whole, trail
+from tests.stockflow.test_concurrency import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -312,6 +313,42 @@ def test_a_subject_without_companion(user: User) -> None:
     bob.save()
 
     assert trail(Membership.objects.get(subject=bob)) == ["entered >barred", "entered >plain"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_at_once() -> None:
+    """Of a subject without companion: one opens it, each change is one event, nobody fails."""
+    User.objects.bulk_create([User(username="bob")])
+
+    def toggle() -> None:
+        for _ in range(5):
+            with transaction.atomic():
+                mine = User.objects.select_for_update().get()
+                mine.is_active = not mine.is_active
+                mine.save()
+
+    errors = at_once(toggle, toggle, toggle)
+    row = Membership.objects.get()
+
+    assert errors == []
+    assert trail(row)[0] == "entered >barred"
+    assert len(trail(row)) == 2 + 14
+    assert row.standing == STANDING[User.objects.get().is_active]
+    assert_whole(row)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_at_once(user: User, time: Clock) -> None:
+    """The schedule and a save of the subject do not fail each other."""
+    time.advance(timedelta(days=31))
+
+    def bar() -> None:
+        mine = User.objects.get()
+        mine.is_active = False
+        mine.save()
+
+    assert at_once(run_due, bar) == []
+    assert told(user) == ["moved active>dormant", "moved dormant>barred"]
 
 
 def test_deleting_the_subject_closes(user: User) -> None:
