@@ -11,7 +11,7 @@ from stockflow.errors import InvalidDeclaration
 from stockflow.fence import comparing, installing
 from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock, run_due
-from tests.crm.models import Book, Labelled, Lead, Rep, Shelf, Tag
+from tests.crm.models import Book, Labelled, Lead, Rep, Sale, Shelf, Tag
 from tests.fence.down import fence_down
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -128,22 +128,19 @@ def test_a_router_that_keeps_them_together_is_followed(settings: Any) -> None:
     assert not Lead.objects.using("default").exists()
 
 
-def cascade_in_the_database() -> None:
-    """Make the database itself delete what belongs to a tag."""
+def let_the_database_act(table: str, column: str, target: str, action: str) -> None:
+    """Make the database itself change what refers to a row that is deleted."""
+    refers = f'REFERENCES "{target}" ("id")'
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
-                "ALTER TABLE crm_labelled ADD CONSTRAINT labelled_cascade FOREIGN KEY (tag_id) "
-                "REFERENCES crm_tag (id) ON DELETE CASCADE"
+                f"ALTER TABLE {table} ADD CONSTRAINT acting FOREIGN KEY ({column}) {refers} "
+                f"ON DELETE {action}"
             )
             return
-        cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'crm_labelled'")
-        sql = cursor.fetchone()[0].replace("REFERENCES", "ON DELETE CASCADE REFERENCES")
-        sql = sql.replace(
-            'ON DELETE CASCADE REFERENCES "crm_tag" ("id")',
-            'REFERENCES "crm_tag" ("id") ON DELETE CASCADE',
-        )
-        cursor.execute("DROP TABLE crm_labelled")
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
+        sql = cursor.fetchone()[0].replace(refers, f"{refers} ON DELETE {action}")
+        cursor.execute(f"DROP TABLE {table}")
         cursor.execute(sql)
     installing.install("default")
 
@@ -168,7 +165,7 @@ def test_django_s_cascade_of_the_database_is_refused() -> None:
 
 def test_a_cascade_of_the_database_is_refused() -> None:
     """It records nothing; Django's own goes through signals, and does."""
-    cascade_in_the_database()
+    let_the_database_act("crm_labelled", "tag_id", "crm_tag", "CASCADE")
     tag = Tag.objects.create(name="a")
     Labelled.objects.create(tag=tag)
     connections["default"].check_constraints()
@@ -183,3 +180,20 @@ def test_a_cascade_of_the_database_is_refused() -> None:
 
     assert kept == 1
     assert kinds("default") == ["entered", "left"]
+
+
+def test_a_relation_that_the_database_empties_is_refused() -> None:
+    """ON DELETE SET NULL would change a facet and record nothing."""
+    let_the_database_act("crm_sale", "seller_id", "crm_rep", "SET NULL")
+    sale = Sale.objects.create(seller=Rep.objects.create(name="Ann", team="north"))
+    connections["default"].check_constraints()
+    with (
+        pytest.raises(IntegrityError, match="stockflow: a state, facet or version in crm_sale"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM crm_rep")
+    sale.refresh_from_db()
+
+    assert sale.seller is not None
+    assert kinds("default") == ["entered"]
