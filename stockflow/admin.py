@@ -18,24 +18,32 @@ from stockflow.contexts import context
 from stockflow.scheduling.pages import PeriodicRunAdmin, ScheduledTransitionAdmin, shown
 from stockflow.subjects import stock_fields
 from stockflow.tables import STOCKFLOW, Event
+from stockflow.transition_admin import TransitionAdmin, actor_of
 
 __all__ = ["EventAdmin", "PeriodicRunAdmin", "ScheduledTransitionAdmin", "StockflowAdmin"]
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
 
-class StockflowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
+class StockflowAdmin(TransitionAdmin):
     """A ``ModelAdmin`` for models whose objects' stock membership is recorded.
 
-    It shows each state, since when and until when, read-only, and a page with the object's
-    history for who may view it. What is saved or deleted is recorded with the user as actor.
+    It shows each state, since when and until when, read-only, a button for each transition that
+    the user may make now, with a form where it takes arguments, an action of the list for each,
+    and a page with the object's history for who may view it. What is done is recorded with
+    the user as actor. It goes before another ``ModelAdmin`` as a mixin.
 
     ::
 
         @admin.register(Lead)
         class LeadAdmin(StockflowAdmin):
             list_display = ["channel", "owner", "temperature"]
+            transitions = ["rekindle", "win"]     # by default all that are no decays
+            transition_forms = {"win": WinForm}   # by default from the signature
     """
+
+    class Media:
+        css = {"all": ["stockflow/history.css"]}
 
     change_form_template = "stockflow/admin/change_form.html"
 
@@ -59,6 +67,7 @@ class StockflowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to
             raise PermissionDenied
         if obj is None:
             raise Http404(f"There is no {self.opts.verbose_name} with the key {object_id!r}.")
+        request.current_app = self.admin_site.name
         told = {
             **self.admin_site.each_context(request),
             "title": f"Stock history: {obj}",
@@ -73,15 +82,15 @@ class StockflowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to
         return TemplateResponse(request, "stockflow/admin/history.html", told)
 
     def save_model(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        with context(actor=_actor(request)):
+        with context(actor=actor_of(request)):
             super().save_model(request, *args, **kwargs)
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
-        with context(actor=_actor(request)):
+        with context(actor=actor_of(request)):
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with context(actor=_actor(request)):
+        with context(actor=actor_of(request)):
             super().delete_queryset(request, queryset)
 
     def _stock_names(self, obj: models.Model | None) -> list[str]:
@@ -90,11 +99,6 @@ class StockflowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to
         if obj is None:
             return [field.name for field in fields if not field.editable]
         return [name for f in fields for name in (f.name, f.since_name, f.due_name)]
-
-
-def _actor(request: HttpRequest) -> models.Model:
-    user: Any = request.user  # a page of the admin knows who asks
-    return user  # type: ignore[no-any-return]
 
 
 def _recorded_models() -> list[type[models.Model]]:

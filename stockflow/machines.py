@@ -67,3 +67,34 @@ def _targets(target: Any) -> tuple[str, ...] | None:
     if isinstance(target, django_fsm.State):
         return tuple(map(str.__str__, target.allowed_states)) or None
     return (str.__str__(target),)
+
+
+def names_between(
+    model: type[models.Model], name: str, source: str, target: str
+) -> list[tuple[str, bool]]:
+    """Return the transitions of field *name* from *source* to *target*, the best first.
+
+    Those of one target come before those that compute it, decays last.
+
+    Returns:
+        Each method's name, and whether its target is computed.
+    """
+    found: list[tuple[bool, bool, str]] = []
+    for method in _methods(model._meta.get_field(name), model):
+        if not method._django_fsm.has_transition(source):
+            continue
+        declared = method._django_fsm.get_transition(source)
+        targets = _targets(declared.target)
+        if targets is None or target in targets:
+            is_decay = declared.custom.get(Extras.KEY, Extras()).after is not None
+            is_computed = isinstance(declared.target, django_fsm.State)
+            found.append((is_decay, is_computed, method.__name__))
+    found.sort(key=lambda one: one[:2])
+    return [(method, is_computed) for _, is_computed, method in found]
+
+
+def offered_names(model: type[models.Model], name: str) -> list[str]:
+    """Return the transitions of field *name* that do not happen by themselves, as declared."""
+    rules = machine_of(model, name).rules
+    decays = {rule.transition for rule in rules if rule.delay is not None}
+    return [name for name in dict.fromkeys(rule.transition for rule in rules) if name not in decays]

@@ -1,15 +1,20 @@
 """``manage.py stockflow reconcile``: shows where rows and log disagree, and mends it."""
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
+from stockflow.fence.catching_up import catch_up, trackers_of
+from stockflow.fence.catching_up import differences as missed
 from stockflow.fence.comparing import Difference, differences
 from stockflow.fence.reconciling import fenced_model, reconcile
 from stockflow.fence.subjects import Fenced, fenced_tables
 from stockflow.subcommands import Subcommand, register
+from stockflow.tracker import ModelTracker
 
 _HEADERS = ("object", "field", "the row says", "the log says")
 _WIDTHS = (44, 16, 36, 0)
@@ -26,9 +31,13 @@ def _add_arguments(parser: CommandParser) -> None:
 def _run(
     command: BaseCommand, *, model: str | None, apply: bool, database: str, **options: Any
 ) -> None:
-    tables = _tables(model, database)
+    trackers = _trackers(model, database)
+    tables = _tables(model, database, trackers)
+    found = chain(
+        (catch_up if apply else missed)(database, trackers), _found(tables, database, apply=apply)
+    )
     number = 0
-    for number, difference in enumerate(_found(tables, database, apply=apply), 1):
+    for number, difference in enumerate(found, 1):
         if number == 1:
             command.stdout.write(command.style.MIGRATE_HEADING(_line(_HEADERS)))
         command.stdout.write(_line(_cells(difference)))
@@ -39,7 +48,18 @@ def _found(tables: Collection[Fenced], database: str, *, apply: bool) -> Iterato
     return reconcile(database, tables) if apply else differences(database, tables)
 
 
-def _tables(model: str | None, database: str) -> list[Fenced]:
+def _trackers(model: str | None, database: str) -> list[ModelTracker]:
+    if model is None:
+        return trackers_of(database)
+    try:
+        return trackers_of(database, apps.get_model(model))
+    except (LookupError, ValueError):
+        return []
+
+
+def _tables(
+    model: str | None, database: str, trackers: Collection[ModelTracker]
+) -> Collection[Fenced]:
     tables = fenced_tables(database)
     if model is None:
         return tables
@@ -47,6 +67,9 @@ def _tables(model: str | None, database: str) -> list[Fenced]:
         chosen = fenced_model(model, tables)
     except (LookupError, ValueError):
         chosen = []
+    for tracker in trackers:
+        own = fenced_model(tracker.companion._meta.label, tables)
+        chosen += [table for table in own if table not in chosen]
     if not chosen:
         known = ", ".join(sorted(map(str, tables)))
         raise CommandError(

@@ -24,7 +24,8 @@ from stockflow.tables import Event, Kind, ScheduledTransition
 RECONCILE = "stockflow.reconcile"
 """The actor of an adjustment."""
 
-_TOLD = Circumstances(actor=RECONCILE, reason="the row and its log disagreed")
+TOLD = Circumstances(actor=RECONCILE, reason="the row and its log disagreed")
+"""What an adjustment says of itself."""
 
 
 def reconcile(using: str, tables: Collection[Fenced]) -> Iterator[Difference]:
@@ -51,11 +52,16 @@ def _mend(using: str, fenced: Fenced, key: Any) -> list[Difference]:
     row = comparing.whole(using, fenced, key, lock=True)
     if row is None or not (found := comparing.explain(row, using)):
         return []  # another one mended it, or it is gone
+    adjust(row, using)
+    return found
+
+
+def adjust(row: Any, using: str, also: Collection[str] = ()) -> None:
+    """Append what the locked *row* says in memory, and write what follows, *also* these columns."""
     last = comparing.last_events(row.stock_lifecycle, using)
     base = max((event.version for event in last.values()), default=0)
     moved = _adjust(row, using, last, base)
-    _write(row, using, moved)
-    return found
+    _write(row, using, moved, also)
 
 
 def _adjust(row: Any, using: str, last: dict[str, Event], base: int) -> dict[str, int]:
@@ -70,7 +76,7 @@ def _adjust(row: Any, using: str, last: dict[str, Event], base: int) -> dict[str
             getattr(row, name),
             at,
             row._facet_values(),
-            _TOLD,
+            TOLD,
         )
         for name in comparing.unlike(row, last)
     ]
@@ -98,9 +104,9 @@ def _instant(last: dict[str, Event], using: str) -> datetime:
     return max([conf.now(using), *(from_micros(event.occurred_at or 0) for event in last.values())])
 
 
-def _write(row: Any, using: str, moved: dict[str, int]) -> None:
-    """Make the row's version, instants and timers follow; its states and facets stay."""
-    names = ["stock_version", "stock_changed_at"]
+def _write(row: Any, using: str, moved: dict[str, int], also: Collection[str]) -> None:
+    """Make the row's version, instants and timers follow; its states and facets stay, but for *also*."""
+    names = ["stock_version", "stock_changed_at", *also]
     for field in subject_of(type(row)).fields:
         if field.name in moved:
             due_at = due(row, field, row.stock_changed_at)
@@ -115,7 +121,7 @@ def _write(row: Any, using: str, moved: dict[str, int]) -> None:
 def _close(using: str, event_id: int, model: str, originator: str, field: str, state: str) -> None:
     event = Event.objects.using(using).get(pk=event_id)
     at = _instant({field: event}, using)
-    close_field(using, originator, field, Kind.RECONCILED, at, _TOLD)
+    close_field(using, originator, field, Kind.RECONCILED, at, TOLD)
     ScheduledTransition.objects.using(using).filter(lifecycle=originator, field=field).delete()
 
 

@@ -7,10 +7,12 @@ from zoneinfo import ZoneInfo
 
 import django_fsm
 from dateutil.relativedelta import relativedelta
+from django.contrib.auth.models import User
 from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
 from stockflow.models import AtEntry, StockField, StockflowManager, StockflowModel, transition
+from stockflow.tracker import Companion
 
 
 class Rep(models.Model):
@@ -312,6 +314,9 @@ class Stamped(StockflowModel):
     def dim(self) -> str:
         return "dim"
 
+    @transition(state, source="on", target="sealed", permission=lambda stamped, user: False)
+    def seal(self) -> None: ...
+
 
 class Careful(StockflowModel):
     """Has a save() of its own."""
@@ -488,3 +493,51 @@ class Book(StockflowModel):
 
     shelf = models.ForeignKey(Shelf, on_delete=getattr(models, "DB_CASCADE", models.CASCADE))
     state = StockField(default="on")
+
+
+class Membership(Companion):
+    """What users are, while a test tracks them: a decay, and a target that is computed."""
+
+    subject = models.OneToOneField("auth.User", on_delete=models.CASCADE)
+    standing = StockField(default="waiting", facets=["subject__is_staff"])
+    access = StockField(default="plain")
+
+    @transition(standing, source=["waiting", "barred", "dormant"], target="active")
+    def admit(self) -> None: ...
+
+    @transition(standing, source="active", target="active")
+    def greet(self) -> None: ...
+
+    @transition(standing, source="active", target="dormant", after=timedelta(days=30))
+    def doze(self) -> None: ...
+
+    @transition(standing, source=["active", "dormant"], target="barred")
+    def bar(self) -> None: ...
+
+    @transition(access, source="*", target=RETURN_VALUE("plain", "staff"))
+    def grant(self, to: str) -> str:
+        return to
+
+    @transition(access, source="*", target=RETURN_VALUE("plain", "staff"))
+    def keep(self, to: str) -> str:
+        return str(self.access)
+
+
+class Loner(Companion):
+    """Names no subject."""
+
+    state = StockField(default="on")
+
+
+class Doubtful(Companion):
+    """May have no subject."""
+
+    subject = models.OneToOneField("auth.User", on_delete=models.CASCADE, null=True)
+    state = StockField(default="on")
+
+
+class Person(User):
+    """A proxy of what is tracked."""
+
+    class Meta:
+        proxy = True

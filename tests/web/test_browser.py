@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
+from example.crm.models import Lead, Rep
 from example.webplatform.models import Feature
 
 if TYPE_CHECKING:
@@ -129,4 +130,32 @@ def test_history_is_a_click_away(browser: "Chrome", site: str) -> None:
     browser.find_element("partial link text", "css.").click()
 
     assert "Stock history" in browser.title
+    assert complaints(browser) == []
+
+
+def test_a_lead_is_won(browser: "Chrome", site: str) -> None:
+    """By a button, a form for its argument and a word on why; the policy blocks nothing."""
+    lead = Lead.objects.create(channel="web", owner=Rep.objects.create(name="Ada", team="north"))
+    browser.get(site + reverse("admin:example_crm_lead_change", args=[lead.pk]))
+    log_in(browser)
+    browser.find_element("partial link text", "WIN").click()
+    browser.find_element("name", "amount").send_keys("900")
+    browser.find_element("name", "stockflow_reason").send_keys("signed")
+    browser.find_element("css selector", "#transition_form [type=submit]").click()
+
+    assert "win is done" in browser.find_element("css selector", ".messagelist").text
+    assert complaints(browser) == []
+    assert lead.stock_history()[-1].reason == "signed"
+
+
+def test_a_lead_is_rekindled(browser: "Chrome", site: str) -> None:
+    """One without arguments by the button alone."""
+    lead = Lead.objects.create(channel="web", owner=Rep.objects.create(name="Ada", team="north"))
+    lead.cool()
+    lead.save()
+    browser.get(site + reverse("admin:example_crm_lead_change", args=[lead.pk]))
+    log_in(browser)
+    browser.find_element("css selector", ".stockflow-button button").click()
+
+    assert "rekindle is done" in browser.find_element("css selector", ".messagelist").text
     assert complaints(browser) == []
