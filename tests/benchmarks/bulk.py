@@ -26,7 +26,7 @@ METHOD = "transition(), method with a body"
 TIMER = "transition(), empty method, timer starts or ends"
 MOST_OVER_HAND, MOST_OVER_ORM, LEAST_UNDER_ORM = 1.5, 2.0, 2.0
 MOST_MEGABYTES = 200
-SMALL, NOISE = 5_000, 1.5
+SMALL, NOISE = 5_000, 2.0
 """How many objects a small run has, and how much wider its bounds are."""
 
 
