@@ -65,9 +65,17 @@ SELECT w.bucket, {sums} FROM (
     UNION ALL
     SELECT u.event FROM serving s CROSS JOIN stockflow_unsequenced u
     WHERE u.application = '{application}'
-) late CROSS JOIN stockflow_event e CROSS JOIN asked a CROSS JOIN whole w
+) late {event} CROSS JOIN asked a CROSS JOIN whole w
 WHERE e.id = late.event AND e.model = a.model AND e.field = a.field
 AND e.occurred_at >= w.start AND e.occurred_at < w.stop GROUP BY w.bucket, {group}"""
+
+
+# With its LIMIT it stays a look-up by key: a log without statistics would be read for each event.
+_BY_KEY: Final = {
+    "postgresql": "CROSS JOIN LATERAL"
+    " (SELECT x.* FROM stockflow_event x WHERE x.id = late.event LIMIT 1) e",
+    "sqlite": "CROSS JOIN stockflow_event e",
+}
 
 
 def tables(ranges: Ranges, zone: tzinfo, *, vendor: str) -> tuple[str, list[Any]]:
@@ -99,6 +107,7 @@ def selects(*, split: bool, vendor: str) -> str:
         "source_facets": "nullif(s.facets, '')" if split else "NULL",
         "target_facets": "nullif(t.facets, '')" if split else "NULL",
         "application": flow_counts.APPLICATION,
+        "event": _BY_KEY[vendor],
     }
     # SQLite would rather make an index of its own over all rows, for each question.
     for word, index in (("by_net", "stockflow_net"), ("by_day", "stockflow_flowcount")):
