@@ -5,7 +5,7 @@ from django.utils.module_loading import autodiscover_modules
 
 
 class ProjectionsConfig(AppConfig):
-    """Finds each app's ``stocks`` module, where stocks and flows are declared."""
+    """Finds each app's ``stocks`` and ``projections`` modules, where these are declared."""
 
     name = "stockflow.projections"
     label = "stockflow_projections"
@@ -13,6 +13,7 @@ class ProjectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from stockflow.projections import commands  # noqa: F401, PLC0415  registering is importing
+        from stockflow.projections import commands, flow_counts  # noqa: F401, PLC0415  registering is importing
 
         autodiscover_modules("stocks")
+        autodiscover_modules("projections")

@@ -1,8 +1,9 @@
 """Generations: which build of a projection serves, how far each has read, and the flip."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import models, transaction
 
 from stockflow.projections.models import Generation, Status
 from stockflow.tables import STOCKFLOW, Position
@@ -11,14 +12,14 @@ DROPPED = 5000
 """How many rows of a retired generation are deleted in one transaction."""
 
 
-def serving(projection: str, *, using: str) -> Generation | None:
+def serving(name: str, *, using: str) -> Generation | None:
     """Return the generation that answers; None before the first one."""
-    return _of(projection, Status.SERVING, using)
+    return _of(name, Status.SERVING, using)
 
 
-def building(projection: str, *, using: str) -> Generation | None:
+def building(name: str, *, using: str) -> Generation | None:
     """Return the generation that is being built, as after an interruption."""
-    return _of(projection, Status.BUILDING, using)
+    return _of(name, Status.BUILDING, using)
 
 
 def last_position(using: str) -> int:
@@ -79,7 +80,7 @@ def retire(generation: Generation, *, using: str) -> None:
 
 
 def drop_retired(
-    projection: str, tables: Iterable[str], *, using: str, batch: int = DROPPED
+    name: str, tables: "Iterable[type[models.Model]]", *, using: str, batch: int = DROPPED
 ) -> int:
     """Delete what retired generations left, in batches: a TRUNCATE would lock out readers.
 
@@ -87,8 +88,9 @@ def drop_retired(
         How many rows it deleted.
     """
     dropped = 0
-    retired = Generation.objects.using(using).filter(projection=projection, status=Status.RETIRED)
-    for generation in retired:
+    for generation in Generation.objects.using(using).filter(
+        projection=name, status=Status.RETIRED
+    ):
         for table in tables:
             while deleted := _delete(table, generation.pk, batch, using):
                 dropped += deleted
@@ -96,16 +98,13 @@ def drop_retired(
     return dropped
 
 
-def _delete(table: str, generation: int, batch: int, using: str) -> int:
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {table} WHERE id IN"
-            f" (SELECT id FROM {table} WHERE generation = %s LIMIT %s)",
-            [generation, batch],
-        )
-        return int(cursor.rowcount)
+def _delete(table: "type[models.Model]", generation: int, batch: int, using: str) -> int:
+    own: Any = table._base_manager.using(using)
+    chosen = own.filter(generation=generation).values("pk")[:batch]
+    deleted: int = own.filter(pk__in=chosen).delete()[0]
+    return deleted
 
 
-def _of(projection: str, status: Status, using: str) -> Generation | None:
-    found = Generation.objects.using(using).filter(projection=projection, status=status)
+def _of(name: str, status: Status, using: str) -> Generation | None:
+    found = Generation.objects.using(using).filter(projection=name, status=status)
     return found.first()

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
@@ -11,10 +11,20 @@ from tqdm import tqdm
 
 from stockflow.subcommands import Subcommand, register
 
+if TYPE_CHECKING:
+    from stockflow.projections.base import Projection
+
 SHOWN = 10
 
 
+def _add_names(parser: CommandParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="Which projections (default: all)."
+    )
+
+
 def _add_project_arguments(parser: CommandParser) -> None:
+    _add_names(parser)
     parser.add_argument(
         "--follow", action="store_true", help="Go on until SIGTERM or Ctrl-C, looking for more."
     )
@@ -31,24 +41,40 @@ def _add_project_arguments(parser: CommandParser) -> None:
 def _project(
     command: BaseCommand,
     *,
+    names: list[str],
     follow: bool,
     every: float,
     database: str,
     verbosity: int,
     **options: Any,
 ) -> None:
-    from stockflow.projections import runner  # noqa: PLC0415  needs the app registry
-
-    folded, stopped = 0, _stop_on_signals() if follow else threading.Event()
+    stopped = _stop_on_signals() if follow else threading.Event()
+    folded = {projection.name: 0 for projection in _named(names, database)}
     while True:
-        for positions in runner.project(database):
-            folded += positions
-            if stopped.is_set():
-                break  # each batch is committed: nothing is left half done
+        _fold(folded, database, stopped)
         if not follow or stopped.wait(every):
             break
-    if verbosity:
-        command.stdout.write(command.style.SUCCESS(f"Folded {folded:,} positions."))
+    for name, positions in folded.items():
+        _say(command, verbosity, f"Folded {positions:,} positions into {name}.")
+
+
+def _fold(folded: dict[str, int], database: str, stopped: threading.Event) -> None:
+    from stockflow.projections import runner  # noqa: PLC0415  needs the app registry
+
+    for name in folded:
+        for positions in runner.project(database, [name]):
+            folded[name] += positions
+            if stopped.is_set():
+                return  # each batch is committed: nothing is left half done
+
+
+def _named(names: list[str], database: str) -> "list[Projection]":
+    from stockflow.projections import base  # noqa: PLC0415  needs the app registry
+
+    try:
+        return base.named(names or None, using=database)
+    except base.UnknownProjection as error:
+        raise CommandError(str(error)) from None
 
 
 def _stop_on_signals() -> threading.Event:
@@ -59,6 +85,7 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _add_replay_arguments(parser: CommandParser) -> None:
+    _add_names(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -68,31 +95,56 @@ def _add_replay_arguments(parser: CommandParser) -> None:
 
 
 def _replay(
-    command: BaseCommand, *, check: bool, database: str, verbosity: int, **options: Any
+    command: BaseCommand,
+    *,
+    names: list[str],
+    check: bool,
+    database: str,
+    verbosity: int,
+    **options: Any,
 ) -> None:
-    from stockflow.projections import checkpoints, flow_counts, runner  # noqa: PLC0415  as above
+    differing: list[str] = []
+    for projection in _named(names, database):
+        if check:
+            differing += _check(command, projection, database, verbosity)
+        else:
+            _rebuild(command, projection, database, verbosity)
+    if differing:
+        raise CommandError("\n".join(differing))
+
+
+def _rebuild(command: BaseCommand, projection: "Projection", database: str, verbosity: int) -> None:
+    from stockflow.projections import checkpoints, runner  # noqa: PLC0415  as above
+
+    name = projection.name
+    total = runner.pending(database, checkpoints.building(name, using=database))
+    work = runner.rebuild(database, [name])
+    read = _draw(work, total, f"Replaying {name}", verbosity)
+    _say(command, verbosity, f"Replayed {read:,} positions of {name}; the new generation serves.")
+
+
+def _check(
+    command: BaseCommand, projection: "Projection", database: str, verbosity: int
+) -> list[str]:
+    from stockflow.projections import checkpoints  # noqa: PLC0415  as above
     from stockflow.projections.replay import Comparison  # noqa: PLC0415  as above
 
-    serving = checkpoints.serving(flow_counts.NAME, using=database)
-    if not check:
-        begun = checkpoints.building(flow_counts.NAME, using=database)
-        total = runner.pending(database, begun)
-        read = _draw(runner.rebuild(database), total, "Replaying", verbosity)
-        _say(command, verbosity, f"Replayed {read:,} positions; the new generation serves.")
-        return
+    name = projection.name
+    serving = checkpoints.serving(name, using=database)
     if serving is None:
-        raise CommandError(
-            "Nothing serves yet, so there is nothing to check: run manage.py stockflow project."
-        )
-    comparison = Comparison(serving, using=database)
-    read = _draw(comparison.run(), serving.position, "Checking", verbosity)
-    if found := comparison.differences:
-        lines = [
-            f"{len(found):,} rows differ from the log; run manage.py stockflow replay.",
-            *found,
-        ]
-        raise CommandError("\n".join(lines[: SHOWN + 1]))
-    _say(command, verbosity, f"Checked {read:,} positions: what serves is what the log adds up to.")
+        return [f"Nothing of {name} serves yet: run manage.py stockflow project {name}."]
+    comparison = Comparison(projection, serving, using=database)
+    read = _draw(comparison.run(), serving.position, f"Checking {name}", verbosity)
+    if comparison.number:
+        remedy = f"differ from the log; run manage.py stockflow replay {name}."
+        found = f"{comparison.number:,} rows of {name} {remedy}"
+        return [found, *comparison.differences[:SHOWN]]
+    _say(
+        command,
+        verbosity,
+        f"Checked {read:,} positions of {name}: what serves is what the log adds up to.",
+    )
+    return []
 
 
 def _draw(work: Iterator[int], total: int, what: str, verbosity: int) -> int:

@@ -1,12 +1,19 @@
 """The additive base: flow counts by day, folded by the database alone, a batch at a time."""
 
 import json
-from datetime import tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from django.db import connections
 
+from stockflow import conf
 from stockflow.domain.days import MICROS_A_DAY, SIZES, days_around
+from stockflow.projections.base import Projection, register_projection
+
+if TYPE_CHECKING:
+    from django.db import models
+
+    from stockflow.projections.models import Generation
 
 NAME: Final = "flow_counts"
 VERSION: Final = 1
@@ -14,9 +21,6 @@ VERSION: Final = 1
 
 APPLICATION: Final = "stockflow"
 """Whose positions it reads: those of stock events."""
-
-TABLES: Final = ("stockflow_projections_flowcount", "stockflow_projections_net")
-"""The tables that have rows of a generation."""
 
 _STAGES: Final = {
     "stockflow_batch": "day integer, model text, field text, kind text, transition text,"
@@ -94,37 +98,54 @@ WHERE true GROUP BY l.level, m.day / l.size, m.cell HAVING sum(m.number) <> 0
 ON CONFLICT (generation, level, block, cell) DO UPDATE SET number = kept.number + excluded.number"""
 
 
-def fold(generation: int, zone: tzinfo, after: int, until: int, *, using: str) -> None:
-    """Add the events after one position and up to another to a generation's rows.
+@register_projection
+class FlowCounts(Projection):
+    """How often each path between cells was taken on each local day, and by how much levels changed."""
 
-    The caller's transaction moves the checkpoint too.
-    """
-    connection, batch = connections[using], (APPLICATION, after, until)
-    with connection.cursor() as cursor:
-        for stage, columns in _STAGES.items():
-            cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ({columns})")
-            cursor.execute(f"DELETE FROM {stage}")
-        cursor.execute(_DAYS, batch)
-        # Division rounds to zero, so that a day before 1970 may show as the next one.
-        utc_days = {day + near for (day,) in cursor.fetchall() for near in (-1, 0)}
-        days = days_around(utc_days, zone)
-        _fill(
-            cursor,
-            "stockflow_batch",
-            _AGGREGATE.format(day=_DAY[connection.vendor]),
-            [*_bound(cursor, days), *batch],
-        )
-        # The new rows have no statistics yet: PostgreSQL would take them to be few, and compare
-        # each with each (29 s for 20,000 events).
-        if connection.vendor == "postgresql":
-            cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
-        cursor.execute(_CELLS.format(digest=_DIGEST[connection.vendor]))
-        _fill(cursor, "stockflow_resolved", _RESOLVE, [])
-        cursor.execute(_PATHS)
-        cursor.execute(_COUNTS, [generation])
-        cursor.execute(_NETS, [generation])
-        if connection.vendor == "postgresql":
-            cursor.execute("SET LOCAL enable_nestloop = DEFAULT; SET LOCAL jit = DEFAULT")
+    name = NAME
+    version = VERSION
+    read_models = ("stockflow_projections.flowcount", "stockflow_projections.net")
+
+    def zone(self) -> str:
+        return conf.time_zone().key
+
+    def compared(self, rows: "models.QuerySet[Any]") -> "models.QuerySet[Any]":
+        # What came and went is a row of 0 where it was added up, and none where it was not.
+        return rows.exclude(number=0)
+
+    def fold(self, generation: "Generation", after: int, until: int, *, using: str) -> None:
+        connection, batch = connections[using], (APPLICATION, after, until)
+        with connection.cursor() as cursor:
+            for stage, columns in _STAGES.items():
+                cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ({columns})")
+                cursor.execute(f"DELETE FROM {stage}")
+            cursor.execute(_DAYS, batch)
+            # Division rounds to zero, so that a day before 1970 may show as the next one.
+            utc_days = {day + near for (day,) in cursor.fetchall() for near in (-1, 0)}
+            days = days_around(utc_days, ZoneInfo(generation.zone))
+            _fill(
+                cursor,
+                "stockflow_batch",
+                _AGGREGATE.format(day=_DAY[connection.vendor]),
+                [*_bound(cursor, days), *batch],
+            )
+            _add(cursor, generation.pk)
+
+
+def _add(cursor: Any, generation: int) -> None:
+    """Add the batch that was counted to a generation's rows."""
+    vendor = cursor.db.vendor
+    # The new rows have no statistics yet: PostgreSQL would take them to be few, and compare
+    # each with each (29 s for 20,000 events).
+    if vendor == "postgresql":
+        cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
+    cursor.execute(_CELLS.format(digest=_DIGEST[vendor]))
+    _fill(cursor, "stockflow_resolved", _RESOLVE, [])
+    cursor.execute(_PATHS)
+    cursor.execute(_COUNTS, [generation])
+    cursor.execute(_NETS, [generation])
+    if vendor == "postgresql":
+        cursor.execute("SET LOCAL enable_nestloop = DEFAULT; SET LOCAL jit = DEFAULT")
 
 
 def _fill(cursor: Any, stage: str, sql: str, values: list[Any]) -> None:

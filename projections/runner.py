@@ -1,61 +1,84 @@
 """Folding: what the log has beyond the checkpoint goes into the read tables, batch by batch."""
 
-from collections.abc import Iterator
-from zoneinfo import ZoneInfo
+from collections.abc import Iterable, Iterator
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 
-from stockflow import conf
 from stockflow.eventstore.sequencer import catch_up
-from stockflow.projections import checkpoints, flow_counts
+from stockflow.projections import base, checkpoints
+from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, Status
 from stockflow.tables import STOCKFLOW
 
-BATCH = 50_000
-"""How many positions one transaction folds."""
 
-
-def project(using: str = DEFAULT_DB_ALIAS, *, batch_size: int = BATCH) -> Iterator[int]:
+def project(
+    using: str = DEFAULT_DB_ALIAS,
+    names: Iterable[str] | None = None,
+    *,
+    batch_size: int | None = None,
+) -> Iterator[int]:
     """Fold what is new, and yield how many positions each committed batch scanned.
 
     It may be called at any time, by any number of processes: each position is folded once.
     Where no generation serves yet, or one of another version or zone does, a new one is built
     and then serves. Answers are exact before, meanwhile and afterwards.
+
+    Args:
+        using: The alias of the database that has the log and the read tables.
+        names: Which projections; all by default.
+        batch_size: How many positions one transaction folds; each projection's own by default.
     """
-    current = checkpoints.serving(flow_counts.NAME, using=using)
-    if current is None or not is_current(current):
-        yield from rebuild(using, batch_size=batch_size)
-        return
-    catch_up(using, STOCKFLOW)
-    yield from fold_new(current, using=using, batch_size=batch_size)
+    for projection in base.named(names, using=using):
+        yield from _project(projection, using, batch_size)
 
 
-def rebuild(using: str = DEFAULT_DB_ALIAS, *, batch_size: int = BATCH) -> Iterator[int]:
+def rebuild(
+    using: str = DEFAULT_DB_ALIAS,
+    names: Iterable[str] | None = None,
+    *,
+    batch_size: int | None = None,
+) -> Iterator[int]:
     """Build a generation beside the one that serves, or resume that, and let it serve.
 
     Writers go on meanwhile: it serves once it has read as far as the one before, and answers
-    add what neither has read.
+    add what neither has read. It takes what :func:`project` does.
     """
-    generation = _begin(using)
+    for projection in base.named(names, using=using):
+        yield from _rebuild(projection, using, batch_size)
+
+
+def _project(projection: Projection, using: str, batch_size: int | None) -> Iterator[int]:
+    current = checkpoints.serving(projection.name, using=using)
+    if current is None or not projection.is_current(current):
+        yield from _rebuild(projection, using, batch_size)
+        return
+    catch_up(using, STOCKFLOW)
+    yield from fold_new(projection, current, using=using, batch_size=batch_size)
+
+
+def _rebuild(projection: Projection, using: str, batch_size: int | None) -> Iterator[int]:
+    generation = _begin(projection, using)
     while checkpoints.reread(generation, using=using) and generation.status == Status.BUILDING:
         catch_up(using, STOCKFLOW)
-        yield from fold_new(generation, using=using, batch_size=batch_size)
+        yield from fold_new(projection, generation, using=using, batch_size=batch_size)
         checkpoints.flip(generation, using=using)
-    checkpoints.drop_retired(flow_counts.NAME, flow_counts.TABLES, using=using)
+    checkpoints.drop_retired(projection.name, projection.models(), using=using)
 
 
-def fold_new(generation: Generation, *, using: str, batch_size: int = BATCH) -> Iterator[int]:
+def fold_new(
+    projection: Projection, generation: Generation, *, using: str, batch_size: int | None = None
+) -> Iterator[int]:
     """Fold into one generation what has a position beyond its checkpoint."""
-    last = checkpoints.last_position(using)
+    last, size = checkpoints.last_position(using), batch_size or projection.batch_size
     while generation.position < last:
-        until = min(generation.position + batch_size, last)
-        if fold_batch(generation, until, using=using):
+        until = min(generation.position + size, last)
+        if fold_batch(projection, generation, until, using=using):
             yield until - generation.position
         if not checkpoints.reread(generation, using=using):
             return
 
 
-def fold_batch(generation: Generation, until: int, *, using: str) -> bool:
+def fold_batch(projection: Projection, generation: Generation, until: int, *, using: str) -> bool:
     """Fold the events up to a position and move the checkpoint, in one transaction.
 
     Returns:
@@ -64,8 +87,7 @@ def fold_batch(generation: Generation, until: int, *, using: str) -> bool:
     with transaction.atomic(using=using):
         if not checkpoints.advance(generation, until, using=using):
             return False
-        zone = ZoneInfo(generation.zone)
-        flow_counts.fold(generation.pk, zone, generation.position, until, using=using)
+        projection.fold(generation, generation.position, until, using=using)
     return True
 
 
@@ -75,22 +97,16 @@ def pending(using: str, generation: Generation | None = None) -> int:
     return checkpoints.last_position(using) - done
 
 
-def is_current(generation: Generation) -> bool:
-    """Return whether it counts as the code and the settings now say."""
-    zone = conf.time_zone().key
-    return (generation.version, generation.zone) == (flow_counts.VERSION, zone)
-
-
-def _begin(using: str) -> Generation:
-    begun = checkpoints.building(flow_counts.NAME, using=using)
-    if begun is not None and is_current(begun):
+def _begin(projection: Projection, using: str) -> Generation:
+    begun = checkpoints.building(projection.name, using=using)
+    if begun is not None and projection.is_current(begun):
         return begun
     if begun is not None:
         checkpoints.retire(begun, using=using)
     # Two that begin at once share one: the other's row is found by its unique status.
     generation, _ = Generation.objects.using(using).get_or_create(
-        projection=flow_counts.NAME,
+        projection=projection.name,
         status=Status.BUILDING,
-        defaults={"version": flow_counts.VERSION, "zone": conf.time_zone().key},
+        defaults={"version": projection.version, "zone": projection.zone()},
     )
     return generation

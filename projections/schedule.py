@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db import connections
 
-from stockflow.projections import runner
+from stockflow.projections import base, runner
 from stockflow.scheduling import periodic
 
 AT_MOST = timedelta(minutes=10)
@@ -17,4 +17,8 @@ def project(using: str) -> str:
     """Fold what is new in the log into the read tables."""
     if connections[using].in_atomic_block:
         return "nothing: it folds outside transactions"
-    return f"{sum(runner.project(using)):,} positions"
+    folded = {
+        projection.name: sum(runner.project(using, [projection.name]))
+        for projection in base.named(using=using)
+    }
+    return ", ".join(f"{name}: {positions:,} positions" for name, positions in folded.items())

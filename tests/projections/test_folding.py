@@ -17,6 +17,7 @@ from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import buckets
 from stockflow.models import Event
 from stockflow.projections import Stock, checkpoints, flow_counts, query, runner
+from stockflow.projections.flow_counts import FlowCounts
 from stockflow.projections.models import FlowCount, Generation, Net, Path, Status
 from stockflow.testing import clock, sequence
 from tests.crm.models import Lead
@@ -102,8 +103,9 @@ def test_a_rebuild_equals_what_was_added_up(events: list[Event], batch: int) -> 
         list(runner.project(batch_size=batch))
         added_up = rows()
         list(runner.rebuild())
-        rebuilt, generations = rows(), Generation.objects.count()
-        left = FlowCount.objects.exclude(generation=Generation.objects.get().pk).count()
+        own = Generation.objects.filter(projection=flow_counts.NAME)
+        rebuilt, generations = rows(), own.count()
+        left = FlowCount.objects.exclude(generation=own.get().pk).count()
         transaction.set_rollback(True)
 
     assert (rebuilt, generations, left) == (added_up, 1, 0)
@@ -129,8 +131,8 @@ def test_a_batch_is_folded_once() -> None:
     assert first is not None
     assert second is not None
 
-    assert runner.fold_batch(first, 4, using="default")
-    assert not runner.fold_batch(second, 4, using="default")
+    assert runner.fold_batch(FlowCounts(), first, 4, using="default")
+    assert not runner.fold_batch(FlowCounts(), second, 4, using="default")
     assert sum(FlowCount.objects.values_list("number", flat=True)) == 4
 
 
@@ -160,12 +162,12 @@ def test_a_build_that_lags_does_not_serve() -> None:
 def test_an_interrupted_build_is_resumed() -> None:
     """What it folded before is not folded again."""
     log(a_life() + a_life())
-    next(runner.rebuild(batch_size=3))
+    next(runner.rebuild(names=[flow_counts.NAME], batch_size=3))
     begun = checkpoints.building(flow_counts.NAME, using="default")
 
     assert begun is not None
     assert begun.position == 3
-    assert list(runner.project()) == [1]
+    assert list(runner.project(names=[flow_counts.NAME])) == [1]
     assert checkpoints.serving(flow_counts.NAME, using="default") == begun
 
 
@@ -177,9 +179,8 @@ def test_another_zone_makes_a_new_generation(settings: Any) -> None:
     plain = answer([to_micros(START), to_micros(NOW)])
     list(runner.project())
 
-    assert [*Generation.objects.values_list("zone", "status")] == [
-        ("Asia/Kathmandu", Status.SERVING)
-    ]
+    own = Generation.objects.filter(projection=flow_counts.NAME)
+    assert [*own.values_list("zone", "status")] == [("Asia/Kathmandu", Status.SERVING)]
     assert answer([to_micros(START), to_micros(NOW)]) == plain
 
 
@@ -247,16 +248,16 @@ def test_paths_are_shared() -> None:
 
 def test_commands_fold_rebuild_and_compare(capsys: Any) -> None:
     """`project`, `replay` and `replay --check` say how far they read."""
-    with pytest.raises(CommandError, match="Nothing serves yet"):
-        call_command("stockflow", "replay", "--check")
+    with pytest.raises(CommandError, match="Nothing of flow_counts serves yet"):
+        call_command("stockflow", "replay", "--check", "flow_counts")
     log(a_life())
     for words in (["project"], ["replay"], ["replay", "--check"]):
-        call_command("stockflow", *words)
+        call_command("stockflow", *words, "flow_counts")
 
     assert capsys.readouterr().out.splitlines() == [
-        "Folded 2 positions.",
-        "Replayed 2 positions; the new generation serves.",
-        "Checked 2 positions: what serves is what the log adds up to.",
+        "Folded 2 positions into flow_counts.",
+        "Replayed 2 positions of flow_counts; the new generation serves.",
+        "Checked 2 positions of flow_counts: what serves is what the log adds up to.",
     ]
 
 
@@ -271,4 +272,4 @@ def test_a_check_names_what_differs(table: Any) -> None:
         call_command("stockflow", "replay", "--check")
 
     assert set(table.objects.values_list("number", flat=True)) == {9}
-    assert Generation.objects.count() == 1
+    assert Generation.objects.filter(projection__startswith=flow_counts.NAME).count() == 1

@@ -12,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from stockflow.domain.instants import to_micros
 from stockflow.models import Event
 from stockflow.projections import checkpoints, flow_counts, query, runner
+from stockflow.projections.flow_counts import FlowCounts
 from stockflow.projections.replay import Comparison
 from tests.crm.models import Lead
 from tests.projections.histories import NOW, START, event
@@ -94,7 +95,7 @@ def test_no_answer_is_torn() -> None:
     list(runner.project())
     serving = checkpoints.serving(flow_counts.NAME, using="default")
     assert serving is not None
-    comparison = Comparison(serving, using="default")
+    comparison = Comparison(FlowCounts(), serving, using="default")
     list(comparison.run())
 
     assert (errors, torn, comparison.differences) == ([], [], [])

@@ -1,0 +1,160 @@
+"""The contract of projections: what the runner, the replay and the checks ask of each."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar, get_args
+
+from django.apps import apps
+from django.db import router
+
+from stockflow.domain.errors import StockflowError
+from stockflow.errors import InvalidDeclaration
+
+if TYPE_CHECKING:
+    from django.db import models
+
+    from stockflow.projections.models import Generation
+
+OnError = Literal["stop", "park", "skip"]
+"""What becomes of an event that cannot be folded: nothing after it is folded until it can be; or
+it is set aside with all later events of its object; or it is left out, and logged."""
+
+BATCH: Final = 50_000
+
+
+class UnknownProjection(StockflowError, LookupError):
+    """No projection has that name."""
+
+
+class Projection(ABC):
+    """Rows that the events add up to, built by position, one generation beside the other.
+
+    Derive yours from :class:`~stockflow.projections.AdditiveProjection` where each event adds to
+    rows, from :class:`~stockflow.projections.EventProjection` where Python must look at it, or
+    from this class where you write the SQL. The runner calls :meth:`fold` with ranges of
+    positions that follow one another, in the transaction that moves the checkpoint.
+
+    Attributes:
+        name: What identifies its generations; ``app.name`` clashes with nobody's.
+        version: Raised when the rows of a rebuild would differ: rows of another version are
+            not added to.
+        read_models: The models of its rows, or their labels. Each has a ``generation`` column;
+            :class:`~stockflow.projections.models.ReadModel` gives one.
+        batch_size: How many positions one transaction folds at most.
+        on_error: What becomes of an event that cannot be folded.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    read_models: "ClassVar[Sequence[type[models.Model] | str]]"
+    batch_size: ClassVar[int] = BATCH
+    on_error: ClassVar[OnError] = "stop"
+
+    @abstractmethod
+    def fold(self, generation: "Generation", after: int, until: int, *, using: str) -> None:
+        """Add the events after one position and up to another to a generation's rows.
+
+        Its rows, and no others, are read and written. It runs in the caller's transaction, so
+        that the rows and the checkpoint move together; it has no other effect, since a replay
+        calls it again with the same events.
+        """
+
+    def zone(self) -> str:
+        """Return the zone by whose days it counts; empty where it counts by none.
+
+        Rows of another zone are not added to.
+        """
+        return ""
+
+    def compared(self, rows: "models.QuerySet[Any]") -> "models.QuerySet[Any]":
+        """Return those of *rows* that say something, for a comparison with a rebuild."""
+        return rows
+
+    def models(self) -> "list[type[models.Model]]":
+        """Return the models of its rows."""
+        return [
+            apps.get_model(model) if isinstance(model, str) else model for model in self.read_models
+        ]
+
+    def is_on(self, using: str) -> bool:
+        """Return whether its rows are kept in the database *using*, as the routers say."""
+        return all(router.allow_migrate_model(using, model) for model in self.models())
+
+    def is_current(self, generation: "Generation") -> bool:
+        """Return whether *generation* counts as the code and the settings now say."""
+        return (generation.version, generation.zone) == (self.version, self.zone())
+
+
+P = TypeVar("P", bound=type[Projection])
+
+installed: dict[str, Projection] = {}
+"""The projections of this project by name, in the order in which they are folded."""
+
+
+def register_projection(projection: P) -> P:
+    """Decorate a :class:`Projection`, so that it is folded; in an app's ``projections`` module.
+
+    ::
+
+        @register_projection
+        class EntriesByChannel(AdditiveProjection):
+            name = "crm.entries_by_channel"
+
+    Raises:
+        InvalidDeclaration: If its name is taken, or it declares what cannot be.
+    """
+    made = projection()
+    name = getattr(made, "name", None)
+    if not isinstance(name, str) or not re.fullmatch(r"[-\w.]{1,90}", name, re.ASCII):
+        raise InvalidDeclaration(
+            f"{projection.__qualname__} needs a name of letters, digits, dots, hyphens and "
+            f"underscores, at most 90 long, not {name!r}."
+        )
+    known = installed.get(name)
+    if known is not None and _path(type(known)) != _path(projection):
+        raise InvalidDeclaration(
+            f"There is a projection {name!r} already ({_path(type(known))}): give "
+            f"{_path(projection)} another name."
+        )
+    _check(made)
+    installed[name] = made
+    return projection
+
+
+def named(names: Iterable[str] | None = None, *, using: str) -> list[Projection]:
+    """Return the projections of *names*, all by default, that are kept in the database *using*.
+
+    Raises:
+        UnknownProjection: If there is none of that name.
+    """
+    asked = list(installed if names is None else names)
+    for name in asked:
+        if name not in installed:
+            raise UnknownProjection(
+                f"There is no projection {name!r}: there are {', '.join(installed)}."
+            )
+    return [installed[name] for name in asked if installed[name].is_on(using)]
+
+
+def _check(made: Projection) -> None:
+    if made.on_error not in get_args(OnError):
+        raise InvalidDeclaration(
+            f"Projection {made.name!r} has on_error={made.on_error!r}: give one of "
+            f"{', '.join(map(repr, get_args(OnError)))}."
+        )
+    for word in ("version", "batch_size"):
+        number = getattr(made, word)
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise InvalidDeclaration(
+                f"Projection {made.name!r} has {word}={number!r}: give a whole number from 1."
+            )
+    if not getattr(made, "read_models", ()) or isinstance(made.read_models, str):
+        raise InvalidDeclaration(
+            f"Projection {made.name!r} needs read_models: a list of the models of its rows, "
+            "without which no generation of it could be dropped."
+        )
+
+
+def _path(projection: type[Projection]) -> str:
+    return f"{projection.__module__}.{projection.__qualname__}"
