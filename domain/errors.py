@@ -15,6 +15,7 @@
     ├── InvalidWitness        a witness that is none, or is not signed by this project
     ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
     ├── InvalidDeclaration    a model, stock or flow that cannot work
+    ├── InvalidSelection      a stock, value or place that a query string cannot mean
     ├── InsideTransaction     what makes transactions of its own was called inside one
     └── InvalidIsolation      transactions of the database see too little
 

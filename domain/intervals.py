@@ -33,6 +33,14 @@ _FIXED: Final = {
 }
 _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 _MONTH: Final = timedelta(days=28)
+_LONGEST: Final = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=2),  # a zone may have a day of 25 hours, or of 48
+    "week": timedelta(days=8),
+    "month": timedelta(days=32),
+    "quarter": timedelta(days=93),
+    "year": timedelta(days=367),
+}
 
 
 class Bucket(NamedTuple):
@@ -83,6 +91,35 @@ def buckets(
             f"{start.isoformat()} to {end.isoformat()} every {every!r} leaves the calendar."
         ) from error
     return tuple(map(Bucket, bounds, [*bounds[1:], end]))
+
+
+def latest(
+    at: datetime, every: Grain | timedelta, number: int, tz: tzinfo, *, first_weekday: int = 0
+) -> Bucket:
+    """Return the range of the last *number* periods, the one that holds *at* included.
+
+    It ends just after *at*, so that what happens at that very instant is in it.
+
+    >>> start, end = latest(datetime(2026, 3, 3, 12, tzinfo=UTC), "month", 3, UTC)
+    >>> print(start, end)
+    2026-01-01 00:00:00+00:00 2026-03-03 12:00:00.000001+00:00
+
+    Raises:
+        InvalidInstant: As :func:`buckets`.
+        InvalidBuckets: As :func:`buckets`, or if *number* is less than 1.
+    """
+    _require_grain(every)
+    if number < 1:
+        raise InvalidBuckets(f"The last {number} of anything are none: ask for 1 or more.")
+    end = require_instant(at, "at") + timedelta(microseconds=1)
+    try:
+        if isinstance(every, timedelta):
+            return Bucket(end - number * every, end)
+        start = end - (number + 1) * _LONGEST[every]
+    except OverflowError:
+        raise InvalidBuckets(f"The last {number} of every {every!r} leave the calendar.") from None
+    cut = buckets(start, end, every, tz, first_weekday=first_weekday)
+    return Bucket(cut[-number].start, end)
 
 
 def periods(start: datetime, end: datetime, per: Grain | timedelta, tz: tzinfo) -> float:

@@ -4,6 +4,21 @@ from stockflow.projections.base import Projection, register_projection
 from stockflow.projections.facets import Facet
 from stockflow.projections.flows import Flow
 from stockflow.projections.processes import Process
+from stockflow.projections.reports import ProcessReport
+from stockflow.projections.selections import FacetForm, FacetSelection, StockSelection
+from stockflow.projections.sequencers import StockSequencer
 from stockflow.projections.stocks import Stock
 
-__all__ = ["Facet", "Flow", "Process", "Projection", "Stock", "register_projection"]
+__all__ = [
+    "Facet",
+    "FacetForm",
+    "FacetSelection",
+    "Flow",
+    "Process",
+    "ProcessReport",
+    "Projection",
+    "Stock",
+    "StockSelection",
+    "StockSequencer",
+    "register_projection",
+]

@@ -12,6 +12,7 @@ from stockflow.projections.answers import Series
 from stockflow.projections.facets import By, Facet, lookup_of
 from stockflow.projections.flows import Flow
 from stockflow.projections.measured import Cutting
+from stockflow.projections.reports import ProcessReport, report
 from stockflow.projections.roll_forwards import RollForward, roll_forward
 from stockflow.projections.statements import Known
 from stockflow.projections.stocks import Stock, level_series
@@ -108,6 +109,25 @@ class Process:
             InvalidBuckets: If *end* is not after *start*.
         """
         return alluvial(self.stocks, start, end, known)
+
+    def report(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        every: Grain,
+        by: By | None = None,
+        tz: tzinfo | None = None,
+    ) -> ProcessReport:
+        """Return all that a page needs to show the process: pictures and tables, as text.
+
+        Levels, flows and roll-forwards, split by *by* where it is given. The template tag
+        ``{% process "sales" %}`` shows it; the project's own page has it by
+        ``{% process_report "sales" as report %}``.
+
+        Arguments and errors are those of :meth:`Stock.series`.
+        """
+        return report(self, start, end, every=every, by=by, tz=tz)
 
     def _check(self) -> None:
         for kind, given in (Stock, self.stocks), (Flow, self.flows), (Facet, self.facets):

@@ -7,7 +7,17 @@ from django.db.models import Count
 from stockflow.domain.measures.changes import Value
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from stockflow.projections.measured import Countable
+
+
+def rows_of(stock: "Countable") -> "QuerySet[Any]":
+    """Return the rows that are in a stock now; those not adopted yet are in none."""
+    name = stock.reference.name
+    return stock.reference.model._default_manager.using(stock.using).filter(
+        **{f"{name}__in": stock.states, "stock_lifecycle__isnull": False}
+    )
 
 
 def live_counts(stock: "Countable", lookup: str | None) -> dict[Value, int] | None:

@@ -43,22 +43,28 @@ class Cut:
 
 @dataclass(frozen=True)
 class TableRow:
-    """The numbers of one period."""
+    """The numbers of one period and, in a table that is split, of one facet value."""
 
     period: str
     numbers: tuple[str, ...]
     is_partial: bool
+    value: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A picture with its table, or a table alone."""
+    """A picture with its table, or a table alone.
+
+    Attributes:
+        split: The name of the facet whose values have rows of their own, else nothing.
+    """
 
     title: str
     chart: Chart | None
     names: tuple[str, ...]
     rows: tuple[TableRow, ...]
     meaning: str
+    split: str = ""
 
 
 def sections(
@@ -88,14 +94,22 @@ def roll_forward_section(
         "Unexplained",
     )
     rows = tuple(
-        TableRow(_period(row.start, cut), tuple(map(_number, _lines(row))), row.is_partial)
+        TableRow(
+            _period(row.start, cut),
+            tuple(map(_number, _lines(row))),
+            row.is_partial,
+            cut.facet.label(row.facet) if cut.facet else "",
+        )
         for row in table
     )
     meaning = (
         f"How {stock.name} came from its opening to its closing level in each {cut.every}. "
         "Unexplained is what the rows, counted now, have more."
     )
-    return Section(f"{stock.name}: roll-forward", None, heads, rows, meaning)
+    if cut.facet is None:
+        return Section(f"{stock.name}: roll-forward", None, heads, rows, meaning)
+    title = f"{stock.name}: roll-forward by {cut.facet.name.lower()}"
+    return Section(title, None, heads, rows, meaning, cut.facet.name)
 
 
 def _lines(row: RollForwardRow) -> tuple[int | None, ...]:

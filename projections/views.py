@@ -12,6 +12,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -23,12 +24,12 @@ from stockflow.projections.answers import Member
 from stockflow.projections.forms import InstantForm, RangeForm
 from stockflow.projections.permissions import may_view, require_view
 from stockflow.projections.processes import Process
-from stockflow.projections.sections import Cut, roll_forward_section, sections
+from stockflow.projections.reports import ProcessReport
 from stockflow.projections.stocks import Stock
 
 P = ParamSpec("P")
 D = TypeVar("D", bound=registry.Declaration)
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 MEMBERS_PER_PAGE = 50
 
@@ -37,7 +38,7 @@ def page(view: View[P]) -> View[P]:
     """Make *view* a page for staff, its instants in the zone in which days are cut."""
 
     @wraps(view)
-    def shown(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def shown(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         with timezone.override(conf.time_zone()):
             return view(request, *args, **kwargs)
 
@@ -74,7 +75,7 @@ def process(request: HttpRequest, slug: str) -> HttpResponse:
     told = {"title": shown.name, "process": shown, "form": form, "presets": _presets(now)}
     if not form.is_valid():
         return _render(request, "stockflow/process.html", told, status=400)
-    told |= _answers(shown, form, now)
+    told["report"] = _report(shown, form)
     return _render(request, "stockflow/process.html", told)
 
 
@@ -129,29 +130,10 @@ def _levels_now(shown: Process) -> dict[str, Any]:
     }
 
 
-def _answers(shown: Process, form: RangeForm, now: datetime) -> dict[str, Any]:
+def _report(shown: Process, form: RangeForm) -> ProcessReport:
     asked = form.cleaned_data
-    facet = next((facet for facet in shown.facets if facet.slug == asked["by"]), None)
-    cut = Cut(asked["every"], form.zone, facet, now)
-    bounds: dict[str, Any] = {"every": cut.every, "by": facet, "tz": form.zone}
-    levels = shown.series(asked["start"], asked["end"], **bounds)
-    flows = [(one.name, one.series(asked["start"], asked["end"], **bounds)) for one in shown.flows]
-    tables = shown.roll_forward(asked["start"], asked["end"], every=cut.every, tz=form.zone)
-    slugs = {flow.slug: flow.name for flow in shown.flows}
-    named = [(stock.name, levels[stock.slug]) for stock in shown.stocks]
-    settled_until = min(series.settled_until for _, series in (*named, *flows))
-    return {
-        "sections": [
-            *sections("Levels", named, cut, f"Objects at the end of each {cut.every}."),
-            *(sections("Flows", flows, cut, f"Moves in each {cut.every}.") if flows else ()),
-        ],
-        "roll_forwards": [
-            roll_forward_section(stock, tables[stock.slug], slugs, cut) for stock in shown.stocks
-        ],
-        "settled_until": settled_until,
-        "is_settled": settled_until >= now,
-        "zone": str(form.zone),
-    }
+    bounds: dict[str, Any] = {"every": asked["every"], "by": asked["by"] or None, "tz": form.zone}
+    return shown.report(asked["start"], asked["end"], **bounds)
 
 
 def _presets(now: datetime) -> list[tuple[str, str]]:

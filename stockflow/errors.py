@@ -15,6 +15,10 @@ class InvalidDeclaration(StockflowError, ImproperlyConfigured):
     """A model, stock or flow is declared in a way that cannot work."""
 
 
+class InvalidSelection(StockflowError, ValueError):
+    """A stock, a facet's value or a place in a walk that a query string cannot mean."""
+
+
 class InsideTransaction(StockflowError, TransactionManagementError):
     """What makes transactions of its own was called inside one."""
 

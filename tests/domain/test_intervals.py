@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockflow.domain.errors import InvalidBuckets, InvalidInstant
-from stockflow.domain.intervals import GRAINS, Grain, buckets, periods, start_of_day
+from stockflow.domain.intervals import GRAINS, Grain, buckets, latest, periods, start_of_day
 
 ZONES = [
     "UTC",
@@ -260,3 +260,30 @@ def test_periods_need_a_known_unit() -> None:
     """A rate per unknown period is refused as well."""
     with pytest.raises(InvalidBuckets, match="Cannot cut every 'moon'"):
         periods(local("UTC", 2026, 1, 1), local("UTC", 2026, 2, 1), "moon", UTC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("every", [*GRAINS, timedelta(hours=5)])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Apia", "America/Santiago"])
+@given(
+    at=st.datetimes(datetime(1995, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),
+    number=st.integers(1, 40),
+)
+def test_the_latest_periods(zone: str, every: Any, at: datetime, number: int) -> None:
+    """They are as many as asked for, whole but for the last one, which ends just after."""
+    tz = ZoneInfo(zone)
+    start, end = latest(at, every, number, tz)
+    cut = buckets(start, end, every, tz)
+    earlier = buckets(start - timedelta(days=1), end, every, tz)
+
+    assert end - at == timedelta(microseconds=1)
+    assert len(cut) == number
+    if isinstance(every, str):
+        assert start in {bucket.start for bucket in earlier[1:]}
+
+
+def test_the_latest_none() -> None:
+    """Fewer than one, or more than the calendar has, is refused."""
+    with pytest.raises(InvalidBuckets, match="The last 0 of anything are none: ask for 1 or more"):
+        latest(datetime(2026, 1, 1, tzinfo=UTC), "day", 0, UTC)
+    with pytest.raises(InvalidBuckets, match="The last 9999 of every 'year' leave the calendar"):
+        latest(datetime(2026, 1, 1, tzinfo=UTC), "year", 9999, UTC)

@@ -73,7 +73,7 @@ def test_process_has_picture_and_table(admin: Client, feature: Feature) -> None:
     """Levels and flows come as a picture and as the table of the same numbers."""
     asked = {"start": "2026-01-01", "end": "2026-03-01", "every": "month"}
     answer = admin.get(WEB, asked)
-    levels, flows = answer.context["sections"]
+    levels, flows = answer.context["report"].sections
 
     assert levels.names == ("Limited", "Newly available", "Widely available")
     assert [(row.period, row.numbers) for row in levels.rows] == [
@@ -88,7 +88,7 @@ def test_process_explains_its_levels(admin: Client, feature: Feature) -> None:
     """Each stock has a table from opening to closing, with what the rows have more."""
     asked = {"start": "2026-01-01", "end": "2026-03-01", "every": "month"}
     answer = admin.get(WEB, asked)
-    limited, newly, _ = answer.context["roll_forwards"]
+    limited, newly, _ = answer.context["report"].roll_forwards
     lines = {head: [row.numbers[n] for row in newly.rows] for n, head in enumerate(newly.names)}
     explained = sum(int(cells[0]) for head, cells in lines.items() if head.startswith("+"))
 
@@ -101,15 +101,15 @@ def test_process_explains_its_levels(admin: Client, feature: Feature) -> None:
 def test_process_by_facet(admin: Client, feature: Feature) -> None:
     """Split by a facet, each stock has a picture with a line for each value."""
     answer = admin.get(WEB, {"by": "area"})
-    titles = [section.title for section in answer.context["sections"]]
+    titles = [section.title for section in answer.context["report"].sections]
 
     assert titles[:3] == ["Limited by area", "Newly available by area", "Widely available by area"]
-    assert answer.context["sections"][1].names == ("CSS",)
+    assert answer.context["report"].sections[1].names == ("CSS",)
 
 
 def test_last_row_is_partial(admin: Client, feature: Feature) -> None:
     """A period that has not ended is marked."""
-    levels, _ = admin.get(WEB).context["sections"]
+    levels, _ = admin.get(WEB).context["report"].sections
 
     assert [row.is_partial for row in levels.rows[-2:]] == [False, True]
 
@@ -118,7 +118,7 @@ def test_days_are_cut_in_the_zone(admin: Client, feature: Feature, settings: Set
     """Dates of the address and periods of the table are those of ``STOCKFLOW_TIME_ZONE``."""
     settings.STOCKFLOW_TIME_ZONE = "Asia/Tokyo"
     asked = {"start": "2026-02-01", "end": "2026-02-02", "every": "hour"}
-    levels, _ = admin.get(WEB, asked).context["sections"]
+    levels, _ = admin.get(WEB, asked).context["report"].sections
 
     assert levels.rows[0].period == "2026-02-01 00:00"
     assert [row.numbers[1] for row in levels.rows[8:10]] == [
