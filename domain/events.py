@@ -31,6 +31,8 @@ class StockEvent:
         reason: Why.
         correlation: What ties events together.
         data: What else was told.
+        due_at: Of a decay: when its timer was due. Aware, UTC.
+        clock_version: Of a decay: the version of the event that set that timer.
     """
 
     TOPIC: ClassVar[str]
@@ -51,6 +53,8 @@ class StockEvent:
     reason: str = ""
     correlation: str = ""
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    due_at: datetime | None = None
+    clock_version: int | None = None
 
     @property
     def restarts_spell(self) -> bool:

@@ -23,6 +23,7 @@ _HEADERS = (
     "stayed",
     "actor",
     "reason",
+    "cause",
     "data",
 )
 
@@ -109,8 +110,16 @@ def _row(entry: history.Entry) -> tuple[str, ...]:
         "" if entry.spent is None else length(entry.spent) + (" so far" if entry.is_open else ""),
         entry.actor,
         entry.reason,
+        _cause(entry),
         json.dumps(entry.data, ensure_ascii=False) if entry.data else "",
     )
+
+
+def _cause(entry: history.Entry) -> str:
+    """Return which timer made a decay happen."""
+    if entry.due_at is None:
+        return ""
+    return f"timer of v{entry.clock_version or '?'}, due {entry.due_at:%Y-%m-%d %H:%M:%S}"
 
 
 def length(length: timedelta) -> str:

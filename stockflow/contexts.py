@@ -20,6 +20,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Cause:
+    """The timer that makes a decay happen; each decay has one of its own.
+
+    Attributes:
+        field: The stock field that the timer belongs to.
+        due_at: When it is due.
+    """
+
+    field: str
+    due_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What the surrounding blocks say, put together."""
@@ -30,6 +43,8 @@ class Circumstances:
     at: datetime | None = None
     data: str = ""
     """A JSON object, or nothing."""
+    cause: Cause | None = None
+    """Of a decay, and of what its method calls."""
 
 
 _current: ContextVar[Circumstances] = ContextVar("stockflow", default=Circumstances())

@@ -34,6 +34,8 @@ class Entry:
         reason: Why.
         data: What else was told.
         facets: The facet values after the event (before it, for the last one).
+        due_at: Of a decay: when its timer was due; before *occurred_at* only if it was held back.
+        clock_version: Of a decay: the version of the event that set that timer.
         spent: How long the object stayed in *target*, from its entry until it left, or until
             now; None where it left the stocks.
         is_open: Whether it is still there.
@@ -52,6 +54,8 @@ class Entry:
     reason: str
     data: dict[str, Any]
     facets: dict[str, Any]
+    due_at: datetime | None
+    clock_version: int | None
     spent: timedelta | None
     is_open: bool
 
@@ -79,6 +83,8 @@ def _entry(event: StockEvent, spell: Spell | None, now: datetime) -> Entry:
         reason=event.reason,
         data=event.data,
         facets=event.target_facets or event.source_facets,
+        due_at=event.due_at,
+        clock_version=event.clock_version,
         spent=None if spell is None else spell.length(max(now, event.occurred_at)),
         is_open=spell is not None and spell.until is None,
     )

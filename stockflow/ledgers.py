@@ -32,6 +32,11 @@ class Pending:
         is_renamed = self.kind is Kind.RECLASSIFIED and self.source != self.target
         return self.kind is Kind.MOVED or is_renamed
 
+    @property
+    def sets_clock(self) -> bool:
+        """Whether the field's decays are counted from it, or are due when it says."""
+        return self.changes_state or self.changes_due or self.kind is Kind.ENTERED
+
 
 @dataclass(slots=True)
 class Batch:

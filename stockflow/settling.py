@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import django_fsm
 
 from stockflow import conf, deferring
-from stockflow.contexts import Circumstances
+from stockflow.contexts import Cause, Circumstances
 from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.errors import StockflowError
 from stockflow.domain.instants import from_micros
@@ -97,7 +97,7 @@ def apply(instance: Any, field: "StockField", decay: Decay, due_at: datetime) ->
     if _is_too_late(instance, field, decay, due_at):
         return Became.LATE
     try:
-        decay_at(instance, decay.transition, due_at)
+        decay_at(instance, field, decay.transition, due_at)
     except django_fsm.TransitionNotAllowed as error:
         method = getattr(error.method, "__name__", None)
         if error.object is not instance or method != decay.transition:
@@ -105,7 +105,7 @@ def apply(instance: Any, field: "StockField", decay: Decay, due_at: datetime) ->
     else:
         return Became.FIRED
     if decay.on_false == "skip":
-        call = Call(None, _instant(instance, due_at), Circumstances(actor=SCHEDULE))
+        call = _call(instance, field, None, due_at)
         deferring.defer(instance, field, call, "skipped", {decay.transition: None})
         return Became.SKIPPED
     return Became.UNDECIDED if decay.on_false == "park" else Became.HELD
@@ -121,14 +121,15 @@ def _is_too_late(instance: Any, field: "StockField", decay: Decay, due_at: datet
     return released is None or conf.now(using) - from_micros(released) > decay.max_lateness
 
 
-def _instant(instance: Any, due_at: datetime) -> datetime:
-    return max(due_at, instance.stock_changed_at or due_at)  # later only if it was held back
+def _call(instance: Any, field: "StockField", transition: str | None, due_at: datetime) -> Call:
+    at = max(due_at, instance.stock_changed_at or due_at)  # later only if it was held back
+    return Call(transition, at, Circumstances(actor=SCHEDULE, cause=Cause(field.name, due_at)))
 
 
-def decay_at(instance: Any, transition: str, due_at: datetime) -> None:
+def decay_at(instance: Any, field: "StockField", transition: str, due_at: datetime) -> None:
     """Call *transition* as the schedule does, at the instant at which it was due."""
     ledger = ledger_of(instance)
-    ledger.decay = Call(transition, _instant(instance, due_at), Circumstances(actor=SCHEDULE))
+    ledger.decay = _call(instance, field, transition, due_at)
     try:
         getattr(instance, transition)()
     finally:

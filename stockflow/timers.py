@@ -9,7 +9,6 @@ from stockflow.facets import Fragment, joined
 from stockflow.ledgers import Pending
 from stockflow.machines import machine_of
 from stockflow.subjects import subject_of
-from stockflow.tables import Kind
 
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
@@ -136,8 +135,7 @@ def _entering(
     moves = [
         (version, event)
         for version, event in enumerate(events, first)
-        if event.field == name
-        and (event.changes_state or event.changes_due or event.kind is Kind.ENTERED)
+        if event.field == name and event.sets_clock
     ]
     if not moves:
         return None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import connections, models
 
@@ -11,12 +12,14 @@ from stockflow import timers
 from stockflow.bulk import rows
 from stockflow.bulk.cells import FacetTexts
 from stockflow.bulk.chunks import Last
+from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
-from stockflow.eventstore.expressions import clock_of, payload_of
+from stockflow.eventstore.causes import Clocks, clocks_of
+from stockflow.eventstore.expressions import clock_of, payload_text
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject, subject_of
-from stockflow.tables import STOCKFLOW
+from stockflow.tables import STOCKFLOW, ScheduledTransition
 
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
@@ -76,15 +79,35 @@ def append(connection: Any, subject: Subject, appended: Sequence[Appended]) -> N
     texts = FacetTexts(
         connection, subject, (e for one in appended for e in one.events if e.target is not None)
     )
-    found = [row for one in appended for row in _event_rows(connection, one, texts)]
+    clocks = _timer_clocks(connection, appended)
+    found = [row for one in appended for row in _event_rows(one, texts, clocks)]
     if found:
         found.sort(key=itemgetter(_OCCURRED))  # of each object they are in this order already
         also = {"application": (f"'{STOCKFLOW}'", ()), "recorded_at": clock_of(connection)}
         rows.insert(connection, "stockflow_event", _EVENT, found, also=also)
 
 
-def _event_rows(connection: Any, one: Appended, texts: FacetTexts) -> Iterator[rows.Row]:
+def _timer_clocks(
+    connection: Any, appended: Sequence[Appended]
+) -> dict[tuple[UUID, str], int | None]:
+    """Return which version set the clocks of the objects that decay, as their timers say."""
+    decaying = [
+        one.lifecycle
+        for one in appended
+        if any(event.circumstances.cause is not None for event in one.events)
+    ]
+    if not decaying:
+        return {}
+    timers = ScheduledTransition.objects.using(connection.alias).filter(lifecycle__in=decaying)
+    found = timers.values_list("lifecycle", "field", "version")
+    return {(lifecycle, field): version for lifecycle, field, version in found}
+
+
+def _event_rows(
+    one: Appended, texts: FacetTexts, timer_clocks: Mapping[tuple[UUID, str], int | None]
+) -> Iterator[rows.Row]:
     originator, before = str(one.lifecycle), {name: last.facets for name, last in one.last.items()}
+    clocks = clocks_of(one.events, one.base)
     for version, event in enumerate(one.events, one.base + 1):
         source = None if event.source is None else before.get(event.field)
         target = None if event.target is None else texts.of(event, source)
@@ -106,8 +129,21 @@ def _event_rows(connection: Any, one: Appended, texts: FacetTexts) -> Iterator[r
             told.actor,
             told.reason,
             told.correlation,
-            next(iter(payload_of(connection, told, one.key)[1]), None),
+            _payload(one, told, clocks, timer_clocks),
         )
+
+
+def _payload(
+    one: Appended,
+    told: Circumstances,
+    clocks: Clocks,
+    timer_clocks: Mapping[tuple[UUID, str], int | None],
+) -> bytes | None:
+    clock = None
+    if told.cause is not None:
+        clock = clocks[told.cause] or timer_clocks.get((one.lifecycle, told.cause.field))
+    text = payload_text(told, one.key, "null" if clock is None else str(clock))
+    return None if text is None else text.encode()
 
 
 def update_rows(

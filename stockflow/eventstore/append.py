@@ -10,6 +10,8 @@ from django.db import connections
 
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
+from stockflow.eventstore.causes import clock_of as timer_clock
+from stockflow.eventstore.causes import clocks_of
 from stockflow.eventstore.expressions import (
     clock_of,
     last_facets,
@@ -99,11 +101,14 @@ def calls_of(
     facets of a source that it is not given it takes from the field's last event.
     """
     calls: list[Fragment] = []
+    clocks = clocks_of(events, base)
     label = subject.model._meta.label_lower
     cells = _cells(connection, subject, events, partial(last_facets, originator))
     for version, (event, source, target) in enumerate(cells, base + 1):
         facets, its_facets = joined([source or _NULL, target])
-        said, payload = said_of(event.circumstances), payload_of(connection, event.circumstances)
+        clock = timer_clock(connection, clocks, event, originator)
+        said = said_of(event.circumstances)
+        payload = payload_of(connection, event.circumstances, clock=clock)
         # What the declarations fix stands in the text: each parameter costs more than its writing.
         sql = (
             f"stockflow_append(%s, %s, '{label}', '{event.field}', '{event.kind.value}', "
@@ -182,8 +187,8 @@ def _arms(
     """
     label = f"'{subject.model._meta.label_lower}'"
     model = f"COALESCE(l.model, {label})" if is_joined else label
-    clock, clock_values = clock_of(connection)
-    arms = []
+    recorded_at, its_clock = clock_of(connection)
+    clocks, arms = clocks_of(events, base), []
 
     def last(field: str) -> Fragment:
         if is_joined and subject.has_one_field:
@@ -193,12 +198,14 @@ def _arms(
     cells = _cells(connection, subject, events, last)
     for version, (event, source, target) in enumerate(cells, base + 1):
         facets, its_facets = joined([source or last(event.field), target])
-        said, payload = said_of(event.circumstances), payload_of(connection, event.circumstances)
+        clock = timer_clock(connection, clocks, event, originator)
+        said = said_of(event.circumstances)
+        payload = payload_of(connection, event.circumstances, clock=clock)
         sql = (
             f"'{STOCKFLOW}', %s, %s, '{TOPICS[event.kind]}', {model}, '{event.field}', "
-            f"'{event.kind.value}', %s, %s, %s, {facets}, %s, {clock}, {said[0]}, {payload[0]}"
+            f"'{event.kind.value}', %s, %s, %s, {facets}, %s, {recorded_at}, {said[0]}, {payload[0]}"
         )
         values = (originator, version, event.transition, event.source, event.target)
-        instants = to_micros(event.occurred_at), *clock_values
+        instants = to_micros(event.occurred_at), *its_clock
         arms.append((sql, (*values, *its_facets, *instants, *said[1], *payload[1])))
     return arms

@@ -9,6 +9,7 @@ from django.db import connections
 
 from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_value
+from stockflow.domain.instants import to_micros
 from stockflow.facets import FacetPath, Fragment
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
@@ -28,15 +29,51 @@ def clock_of(connection: Any) -> Fragment:
     return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
 
 
-def payload_of(connection: Any, told: Circumstances, key: str | None = None) -> Fragment:
-    """Return what an event keeps beside its columns, as an expression of bytes."""
-    parts = [f'"data":{told.data}'] if told.data else []
+def payload_of(
+    connection: Any, told: Circumstances, key: str | None = None, clock: Fragment | None = None
+) -> Fragment:
+    """Return what an event keeps beside its columns, as an expression of bytes.
+
+    *clock* is the expression of the version that set a decay's clock.
+    """
+    is_postgresql = connection.vendor == "postgresql"
+    text = payload_text(told, key, "null" if clock is None else "\0")
+    if text is None:
+        return "NULL::bytea" if is_postgresql else "NULL", ()
+    if clock is None:
+        return "%s::bytea" if is_postgresql else "%s", (text.encode(),)
+    head, rest = text.split("\0")
+    joined = f"%s || COALESCE(CAST({clock[0]} AS TEXT), 'null') || %s"
+    return bytes_of(connection, joined), (head, *clock[1], rest)
+
+
+def payload_text(told: Circumstances, key: str | None = None, clock: str = "null") -> str | None:
+    """Return what an event keeps beside its columns, in JSON; None if that is nothing.
+
+    Args:
+        told: Who, why and when.
+        key: The primary key of an object that leaves.
+        clock: The version of the event that set a decay's clock.
+    """
+    parts = []
+    if told.cause is not None:
+        parts.append(f'"cause":{cause_text(to_micros(told.cause.due_at), clock)}')
+    if told.data:
+        parts.append(f'"data":{told.data}')
     if key is not None:
         parts.append(f'"key":{json.dumps(key, ensure_ascii=False)}')
-    cast = "::bytea" if connection.vendor == "postgresql" else ""
-    if not parts:
-        return f"NULL{cast}", ()
-    return f"%s{cast}", (f"{{{','.join(parts)}}}".encode(),)
+    return f"{{{','.join(parts)}}}" if parts else None
+
+
+def cause_text(due_at: int | str, clock: int | str) -> str:
+    """Return how the log tells a decay's timer: its due instant, and the version that set it."""
+    return f'{{"due_at":{due_at},"version":{clock}}}'
+
+
+def bytes_of(connection: Any, text: str) -> str:
+    """Return the expression of a *text* as UTF-8."""
+    is_postgresql = connection.vendor == "postgresql"
+    return f"convert_to({text}, 'UTF8')" if is_postgresql else f"CAST({text} AS BLOB)"
 
 
 def last_facets(originator: str, field: str) -> Fragment:

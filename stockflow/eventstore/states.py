@@ -20,6 +20,7 @@ def stock_state(row: Event) -> bytes:
 
 def _attributes(row: Event) -> dict[str, Any]:
     payload = json.loads(bytes(row.payload)) if row.payload else {}
+    cause = payload.get("cause")
     return {
         "model": row.model,
         "field": row.field,
@@ -34,4 +35,6 @@ def _attributes(row: Event) -> dict[str, Any]:
         "reason": row.reason,
         "correlation": row.correlation,
         "data": payload.get("data", {}),
+        "due_at": None if cause is None else from_micros(cause["due_at"]),
+        "clock_version": None if cause is None else cause["version"],
     }

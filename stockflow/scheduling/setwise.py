@@ -18,7 +18,7 @@ from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import MICROSECOND, to_micros
 from stockflow.domain.machine import Machine
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.expressions import clock_of
+from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
 from stockflow.machines import machine_of
 from stockflow.moments import SCHEDULE
 from stockflow.subjects import subject_of
@@ -81,7 +81,7 @@ class Setwise:
         if any(move.following and first + move.micros <= last for move in moves.values()):
             return set()
         found: dict[Move, list[int]] = {}
-        for timer, state, transition in self._locked(ids):
+        for timer, state, transition in self._locked(ids, last):
             if (state, transition) in moves:
                 found.setdefault(moves[state, transition], []).append(timer)
         done = [timer for timers in found.values() for timer in timers]
@@ -109,7 +109,7 @@ class Setwise:
             cursor.execute(sql, values)
             return cursor.fetchall() if sql.startswith("SELECT") else cursor.rowcount
 
-    def _locked(self, ids: Sequence[int]) -> list[tuple[int, str, str]]:
+    def _locked(self, ids: Sequence[int], last: int) -> list[tuple[int, str, str]]:
         """Lock the objects whose rows say what their timers say, and read which they are."""
         test, chosen = among(self.connection, "t.id", ids)
         lock = " FOR NO KEY UPDATE OF r SKIP LOCKED" if self.is_postgresql else ""
@@ -117,10 +117,10 @@ class Setwise:
         sql = (
             f"SELECT t.id, r.{self.state}, t.transition FROM stockflow_scheduledtransition t "
             f"JOIN {self.table} r ON r.stock_lifecycle = t.lifecycle WHERE {test} "
-            f"AND t.field = %s AND t.parked_at IS NULL AND (t.retry_at IS NULL OR t.retry_at <= %s) "
+            f"AND t.field = %s AND t.due_at <= %s AND t.parked_at IS NULL AND (t.retry_at IS NULL OR t.retry_at <= %s) "
             f"AND r.{self.due} = {at} AND r.{self.changed_at} <= {at} ORDER BY r.{self.pk}{lock}"
         )
-        values = [*chosen, self.field.name, to_micros(conf.now(self.using))]
+        values = [*chosen, self.field.name, last, to_micros(conf.now(self.using))]
         found: list[tuple[int, str, str]] = self._execute(sql, values)
         return found
 
@@ -130,13 +130,15 @@ class Setwise:
         clock, clock_values = clock_of(self.connection)
         target, target_values = self._case(moves, {move: ("%s", [move.target]) for move in moves})
         facets = facets_sql(self.connection, self.subject, self.field.name)
+        cause = cause_text("' || t.due_at || '", "' || t.version || '")
+        cause = bytes_of(self.connection, f"""'{{"cause":{cause}}}'""")
         sql = (
             "INSERT INTO stockflow_event (application, originator, version, topic, model, field, "
             "kind, transition, source, target, source_facets, target_facets, occurred_at, "
-            "recorded_at, actor, reason, correlation) "
+            "recorded_at, actor, reason, correlation, payload) "
             f"SELECT '{STOCKFLOW}', {originator_of(self.connection)}, r.stock_version + 1, %s, "
             f"COALESCE(l.model, %s), %s, %s, t.transition, r.{self.state}, {target}, "
-            f"l.target_facets, {facets}, t.due_at, {clock}, %s, '', '' "
+            f"l.target_facets, {facets}, t.due_at, {clock}, %s, '', '', {cause} "
             f"FROM stockflow_scheduledtransition t JOIN {self.table} r "
             f"ON r.stock_lifecycle = t.lifecycle{join} WHERE {test} ORDER BY t.due_at, t.id"
         )

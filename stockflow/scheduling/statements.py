@@ -15,7 +15,7 @@ from stockflow.bulk.commands import clocked_values
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.expressions import clock_of
+from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
 from stockflow.fields import StockField
 from stockflow.moments import SCHEDULE
 from stockflow.subjects import subject_of
@@ -34,12 +34,23 @@ class Step(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """One object, as its row is, and what it goes through."""
+    """One object, as its row and its timer are, and what it goes through."""
 
     pk: Any
     lifecycle: UUID
     version: int
+    clock: int
+    due_at: datetime
     steps: list[Step]
+
+    def causes(self) -> list[str]:
+        """Return what the log keeps of each step's timer: the first one's is the object's own."""
+        clocks = [self.clock, *range(self.version + 1, self.version + len(self.steps))]
+        dues = [self.due_at, *(step.due_at for step in self.steps[:-1] if step.due_at)]
+        return [
+            f'{{"cause":{cause_text(to_micros(due), clock)}}}'
+            for due, clock in zip(dues, clocks, strict=True)
+        ]
 
 
 class Writing:
@@ -60,11 +71,11 @@ class Writing:
     def _append(self, changed: Sequence[Changed], keys: Sequence[Any]) -> None:
         """Append the events, in the order of their instants."""
         kinds: dict[tuple[str, str, str], int] = {}
-        found: list[tuple[int, Any, int, int]] = []
+        found: list[tuple[int, Any, int, int, str]] = []
         for key, one in zip(keys, changed, strict=True):
-            for n, step in enumerate(one.steps, 1):
+            for n, (step, cause) in enumerate(zip(one.steps, one.causes(), strict=True), 1):
                 kind = kinds.setdefault(step[:3], len(kinds))
-                found.append((to_micros(step.at), key, n, kind))
+                found.append((to_micros(step.at), key, n, kind, cause))
         found.sort(key=lambda event: event[0])
         sql, values = self._insert(list(kinds))
         source, arrays = self._source(found)
@@ -72,15 +83,15 @@ class Writing:
             cursor.execute(sql.format(source=source), [*values[0], *arrays, *values[1]])
             self._require(cursor.rowcount, len(found))
 
-    def _source(self, found: Sequence[tuple[int, Any, int, int]]) -> tuple[str, list[Any]]:
+    def _source(self, found: Sequence[tuple[int, Any, int, int, str]]) -> tuple[str, list[Any]]:
         if self.connection.vendor == "postgresql":
-            types = ("bigint", self._key_type(), "int", "int")
+            types = ("bigint", self._key_type(), "int", "int", "text")
             arrays = ", ".join(f"%s::{name}[]" for name in types)
             columns = [list(column) for column in zip(*found, strict=True)]
-            return f"unnest({arrays}) v(at, key, step, kind)", columns
+            return f"unnest({arrays}) v(at, key, step, kind, cause)", columns
         chosen = ", ".join(
             f"json_extract(value, '$[{n}]') AS {name}"
-            for n, name in enumerate(("at", "key", "step", "kind"))
+            for n, name in enumerate(("at", "key", "step", "kind", "cause"))
         )
         return f"(SELECT {chosen} FROM json_each(%s)) v", [json.dumps(found)]
 
@@ -100,11 +111,11 @@ class Writing:
         sql = (
             "INSERT INTO stockflow_event (application, originator, version, topic, model, field, "
             "kind, transition, source, target, source_facets, target_facets, occurred_at, "
-            "recorded_at, actor, reason, correlation) "
+            "recorded_at, actor, reason, correlation, payload) "
             f"SELECT '{STOCKFLOW}', {originator_of(self.connection)}, r.stock_version + v.step, %s, "
             f"COALESCE(l.model, %s), %s, %s, {chosen}, {chosen}, {chosen}, "
             f"CASE WHEN v.step = 1 THEN l.target_facets ELSE {_braced(facets)} END, "
-            f"{_braced(facets)}, v.at, {clock}, %s, '', '' FROM {{source}} "
+            f"{_braced(facets)}, v.at, {clock}, %s, '', '', {bytes_of(self.connection, 'v.cause')} FROM {{source}} "
             f"{cross} {self.quote(table.db_table)} r ON r.{self.quote(table.pk.column)} = v.key"
             f"{join} WHERE true ORDER BY v.at, v.key, v.step"
         )

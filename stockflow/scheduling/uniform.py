@@ -67,11 +67,14 @@ def fire(
     for row in rows:
         if (row.lifecycle, field.name) not in timers:
             continue
-        steps = _steps(row, machine, timers[row.lifecycle, field.name].transition, limit)
+        timer = timers[row.lifecycle, field.name]
+        steps = _steps(row, machine, timer.transition, limit)
         if steps is None:
             left.append(row.lifecycle)
-        elif steps:
-            changed.append(Changed(row.pk, row.lifecycle, row.version, steps))
+        elif steps and row.due_at is not None:
+            changed.append(
+                Changed(row.pk, row.lifecycle, row.version, timer.version, row.due_at, steps)
+            )
     if changed:
         Writing(model, field, using).write(changed)
         chunk.fired += sum(len(one.steps) for one in changed)

@@ -233,6 +233,52 @@ class Loop(StockflowModel):
     def stop(self) -> None: ...
 
 
+class Fading(StockflowModel):
+    """Three decays in a row, each the same to every object, and a user who may act in between."""
+
+    kind = models.CharField(max_length=10, default="a")
+    state = StockField(default="fresh", facets=["kind"])
+
+    @transition(state, source="fresh", target="stale", after=timedelta(days=1))
+    def age(self) -> None: ...
+
+    @transition(state, source="stale", target="old", after=timedelta(days=2))
+    def wither(self) -> None: ...
+
+    @transition(state, source="old", target="gone", after=timedelta(days=4))
+    def vanish(self) -> None: ...
+
+    @transition(state, source="*", target="fresh")
+    def renew(self) -> None: ...
+
+    @transition(state, source="*", target="kept")
+    def keep(self) -> None: ...
+
+
+class Lease(StockflowModel):
+    """Decays counted on Berlin's wall clocks: by the month, and by the day."""
+
+    state = StockField(default="running")
+
+    @transition(
+        state,
+        source="running",
+        target="ended",
+        after=relativedelta(months=1),
+        tz=ZoneInfo("Europe/Berlin"),
+    )
+    def end(self) -> None: ...
+
+    @transition(
+        state,
+        source="ended",
+        target="cleared",
+        after=relativedelta(days=1),
+        tz=ZoneInfo("Europe/Berlin"),
+    )
+    def clear(self) -> None: ...
+
+
 class Shade(models.TextChoices):
     """States and facet values as an enumeration."""
 
