@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from eventsourcing.utils import register_topic
 
+__all__ = ["Adopted", "Entered", "Left", "Moved", "Reclassified", "Reconciled", "StockEvent"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StockEvent:

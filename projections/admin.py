@@ -2,14 +2,17 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from stockflow.projections import registry
+from stockflow.projections.models import Generation, ParkedEvent
+from stockflow.projections.parking import release
 from stockflow.projections.stocks import Stock
+from stockflow.scheduling.pages import ReadOnlyAdmin, shown
 
-__all__ = ["StockListFilter"]
+__all__ = ["GenerationAdmin", "ParkedEventAdmin", "StockListFilter"]
 
 
 class StockListFilter(admin.SimpleListFilter):
@@ -46,3 +49,46 @@ def _offered(model: Any) -> list[Stock]:
         for stock in registry.declared.stocks.values()
         if issubclass(model, stock.reference.model) and not stock.reference.model._meta.proxy
     ]
+
+
+@admin.register(Generation)
+class GenerationAdmin(ReadOnlyAdmin):
+    """Which builds of projections there are, and how far each has read the log."""
+
+    list_display = ("projection", "version", "status", "position", "zone")
+    list_filter = ("projection", "status")
+    ordering = ("projection", "id")
+
+
+@admin.register(ParkedEvent)
+class ParkedEventAdmin(ReadOnlyAdmin):
+    """The events that projections could not fold, and those behind them; they can be released.
+
+    To release is to change: it asks for the permission to change parked events.
+    """
+
+    list_display = ("projection", "position", "originator", "parked", "error")
+    list_filter = ("projection",)
+    search_fields = ("=originator",)
+    search_help_text = "A lifecycle, in full."
+    ordering = ("generation", "position")
+    actions = ("release",)
+    fields = ("projection", "position", "event", "originator", "parked", "error")
+    readonly_fields = ("parked",)
+
+    @admin.display(description="parked at", ordering="parked_at")
+    def parked(self, one: ParkedEvent) -> str:
+        """When it was set aside."""
+        return shown(one.parked_at)
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may change parked events."""
+        user: Any = request.user
+        return bool(user.has_perm("stockflow_projections.change_parkedevent"))
+
+    @admin.action(description="Release the objects of the selected events", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[ParkedEvent]) -> None:
+        """Fold all parked events of these objects, as now they can be."""
+        done = release(queryset)
+        text = f"Folded {done.folded:,} parked events; {done.parked:,} are parked still."
+        self.message_user(request, text, messages.WARNING if done.parked else messages.SUCCESS)

@@ -13,7 +13,12 @@ class ProjectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from stockflow.projections import commands, flow_counts  # noqa: F401, PLC0415  registering is importing
+        from stockflow.projections import (  # noqa: PLC0415  registering is importing
+            checks,  # noqa: F401
+            commands,  # noqa: F401
+            flow_counts,  # noqa: F401
+            parked_command,  # noqa: F401
+        )
 
         autodiscover_modules("stocks")
         autodiscover_modules("projections")

@@ -3,13 +3,14 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeVar, get_args
 
 from django.apps import apps
 from django.db import router
 
 from stockflow.domain.errors import StockflowError
 from stockflow.errors import InvalidDeclaration
+from stockflow.projections.reads import Reads
 
 if TYPE_CHECKING:
     from django.db import models
@@ -41,6 +42,7 @@ class Projection(ABC):
             not added to.
         read_models: The models of its rows, or their labels. Each has a ``generation`` column;
             :class:`~stockflow.projections.models.ReadModel` gives one.
+        reads: Which events it looks at; all stock events by default.
         batch_size: How many positions one transaction folds at most.
         on_error: What becomes of an event that cannot be folded.
     """
@@ -48,6 +50,7 @@ class Projection(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     read_models: "ClassVar[Sequence[type[models.Model] | str]]"
+    reads: ClassVar[Reads] = Reads()
     batch_size: ClassVar[int] = BATCH
     on_error: ClassVar[OnError] = "stop"
 
@@ -70,6 +73,28 @@ class Projection(ABC):
     def compared(self, rows: "models.QuerySet[Any]") -> "models.QuerySet[Any]":
         """Return those of *rows* that say something, for a comparison with a rebuild."""
         return rows
+
+    def validate(self) -> None:
+        """Refuse a declaration that cannot work.
+
+        Raises:
+            InvalidDeclaration: If it cannot.
+        """
+        if self.on_error not in get_args(OnError):
+            choices = ", ".join(map(repr, get_args(OnError)))
+            self._refuse(f"has on_error={self.on_error!r}: give one of {choices}")
+        for word in ("version", "batch_size"):
+            number = getattr(self, word)
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                self._refuse(f"has {word}={number!r}: give a whole number from 1")
+        if not getattr(self, "read_models", ()) or isinstance(self.read_models, str):
+            self._refuse(
+                "needs read_models: a list of the models of its rows, without which no generation "
+                "of it could be dropped"
+            )
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise InvalidDeclaration(f"Projection {self.name!r} {why}.")
 
     def models(self) -> "list[type[models.Model]]":
         """Return the models of its rows."""
@@ -117,7 +142,7 @@ def register_projection(projection: P) -> P:
             f"There is a projection {name!r} already ({_path(type(known))}): give "
             f"{_path(projection)} another name."
         )
-    _check(made)
+    made.validate()
     installed[name] = made
     return projection
 
@@ -128,32 +153,36 @@ def named(names: Iterable[str] | None = None, *, using: str) -> list[Projection]
     Raises:
         UnknownProjection: If there is none of that name.
     """
-    asked = list(installed if names is None else names)
-    for name in asked:
-        if name not in installed:
-            raise UnknownProjection(
-                f"There is no projection {name!r}: there are {', '.join(installed)}."
-            )
-    return [installed[name] for name in asked if installed[name].is_on(using)]
+    found = list(installed.values()) if names is None else [find(name) for name in names]
+    return [projection for projection in found if projection.is_on(using)]
 
 
-def _check(made: Projection) -> None:
-    if made.on_error not in get_args(OnError):
-        raise InvalidDeclaration(
-            f"Projection {made.name!r} has on_error={made.on_error!r}: give one of "
-            f"{', '.join(map(repr, get_args(OnError)))}."
+def find(name: str) -> Projection:
+    """Return the projection of that name.
+
+    Raises:
+        UnknownProjection: If there is none.
+    """
+    if name not in installed:
+        raise UnknownProjection(
+            f"There is no projection {name!r}: there are {', '.join(installed)}."
         )
-    for word in ("version", "batch_size"):
-        number = getattr(made, word)
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InvalidDeclaration(
-                f"Projection {made.name!r} has {word}={number!r}: give a whole number from 1."
-            )
-    if not getattr(made, "read_models", ()) or isinstance(made.read_models, str):
-        raise InvalidDeclaration(
-            f"Projection {made.name!r} needs read_models: a list of the models of its rows, "
-            "without which no generation of it could be dropped."
-        )
+    return installed[name]
+
+
+def projection_of(model: "type[models.Model]") -> Projection:
+    """Return the projection whose rows are of *model*.
+
+    Raises:
+        UnknownProjection: If none registered has it.
+    """
+    for projection in installed.values():
+        if model in projection.models():
+            return projection
+    raise UnknownProjection(
+        f"{model._meta.label} is the read model of no projection: name it in the read_models of one, "
+        "and register that in the app's projections.py."
+    )
 
 
 def _path(projection: type[Projection]) -> str:

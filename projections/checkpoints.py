@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import models, transaction
 
-from stockflow.projections.models import Generation, Status
+from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.tables import STOCKFLOW, Position
 
 DROPPED = 5000
@@ -52,6 +52,11 @@ def advance(generation: Generation, until: int, *, using: str) -> bool:
     return bool(moved)
 
 
+def hold(generation: Generation, position: int, *, using: str) -> None:
+    """Let the checkpoint stand before an event that could not be folded, having moved it there."""
+    Generation.objects.using(using).filter(pk=generation.pk).update(position=position)
+
+
 def flip(generation: Generation, *, using: str) -> bool:
     """Let a finished generation serve instead of the one that does; False if it lags behind."""
     with transaction.atomic(using=using):
@@ -94,6 +99,7 @@ def drop_retired(
         for table in tables:
             while deleted := _delete(table, generation.pk, batch, using):
                 dropped += deleted
+        ParkedEvent.objects.using(using).filter(generation=generation.pk).delete()
         generation.delete(using=using)
     return dropped
 

@@ -1,12 +1,12 @@
 """``manage.py stockflow project`` and ``replay``: fold what is new, or everything again."""
 
-import signal
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, close_old_connections
 from tqdm import tqdm
 
 from stockflow.subcommands import Subcommand, register
@@ -48,24 +48,40 @@ def _project(
     verbosity: int,
     **options: Any,
 ) -> None:
-    stopped = _stop_on_signals() if follow else threading.Event()
+    from stockflow.projections.waiting import wait_for_more  # noqa: PLC0415  needs the app registry
+    from stockflow.scheduling.daemon import stopping  # noqa: PLC0415  as above
+
     folded = {projection.name: 0 for projection in _named(names, database)}
-    while True:
-        _fold(folded, database, stopped)
-        if not follow or stopped.wait(every):
-            break
+    with stopping() if follow else nullcontext(threading.Event()) as stop:
+        while True:
+            errors = _fold(folded, database, stop)
+            for error in errors if follow else ():
+                command.stderr.write(error)
+            if not follow or stop.is_set():
+                break
+            wait_for_more(stop, every, using=database)
+            close_old_connections()
     for name, positions in folded.items():
         _say(command, verbosity, f"Folded {positions:,} positions into {name}.")
+    if errors and not follow:
+        raise CommandError("\n".join(errors))
 
 
-def _fold(folded: dict[str, int], database: str, stopped: threading.Event) -> None:
+def _fold(folded: dict[str, int], database: str, stop: threading.Event) -> list[str]:
+    """Fold what is new into each of *folded*, and return what stopped: it holds up no other one."""
     from stockflow.projections import runner  # noqa: PLC0415  needs the app registry
+    from stockflow.projections.folding import ProjectionStopped  # noqa: PLC0415  as above
 
+    errors: list[str] = []
     for name in folded:
-        for positions in runner.project(database, [name]):
-            folded[name] += positions
-            if stopped.is_set():
-                return  # each batch is committed: nothing is left half done
+        try:
+            for positions in runner.project(database, [name]):
+                folded[name] += positions
+                if stop.is_set():
+                    return errors  # each batch is committed: nothing is left half done
+        except ProjectionStopped as error:
+            errors.append(str(error))
+    return errors
 
 
 def _named(names: list[str], database: str) -> "list[Projection]":
@@ -75,13 +91,6 @@ def _named(names: list[str], database: str) -> "list[Projection]":
         return base.named(names or None, using=database)
     except base.UnknownProjection as error:
         raise CommandError(str(error)) from None
-
-
-def _stop_on_signals() -> threading.Event:
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    return stopped
 
 
 def _add_replay_arguments(parser: CommandParser) -> None:
@@ -115,11 +124,15 @@ def _replay(
 
 def _rebuild(command: BaseCommand, projection: "Projection", database: str, verbosity: int) -> None:
     from stockflow.projections import checkpoints, runner  # noqa: PLC0415  as above
+    from stockflow.projections.folding import ProjectionStopped  # noqa: PLC0415  as above
 
     name = projection.name
     total = runner.pending(database, checkpoints.building(name, using=database))
     work = runner.rebuild(database, [name])
-    read = _draw(work, total, f"Replaying {name}", verbosity)
+    try:
+        read = _draw(work, total, f"Replaying {name}", verbosity)
+    except ProjectionStopped as error:
+        raise CommandError(str(error)) from None
     _say(command, verbosity, f"Replayed {read:,} positions of {name}; the new generation serves.")
 
 

@@ -1,14 +1,14 @@
 """The additive base: flow counts by day, folded by the database alone, a batch at a time."""
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from django.db import connections
 
 from stockflow import conf
-from stockflow.domain.days import MICROS_A_DAY, SIZES, days_around
+from stockflow.domain.days import SIZES
 from stockflow.projections.base import Projection, register_projection
+from stockflow.projections.local_days import BATCH, ORDINAL, days_of
 
 if TYPE_CHECKING:
     from django.db import models
@@ -31,23 +31,12 @@ _STAGES: Final = {
 }
 """Temporary tables: what a batch counts, by the words of the log and then by cells."""
 
-_BATCH: Final = """
-FROM stockflow_position p JOIN stockflow_event e ON e.id = p.event
-WHERE p.application = %s AND p.position > %s AND p.position <= %s
-AND e.model IS NOT NULL AND e.occurred_at IS NOT NULL"""
-_DAYS: Final = f"SELECT DISTINCT e.occurred_at / {MICROS_A_DAY} {_BATCH}"
-# Days are cut in Python and passed in: the database needs to know no time zone.
-_DAY: Final = {
-    "postgresql": "(%s::integer[])[width_bucket(e.occurred_at, %s::bigint[])]",
-    "sqlite": "(SELECT d.ordinal FROM stockflow_days d WHERE d.start <= e.occurred_at"
-    " ORDER BY d.start DESC LIMIT 1)",
-}
 _AGGREGATE: Final = f"""
 INSERT INTO stockflow_batch
 SELECT {{day}}, e.model, e.field, coalesce(e.kind, ''), coalesce(e.transition, ''),
        e.source, e.target, coalesce(e.source_facets, ''), coalesce(e.target_facets, ''),
        count(*), sum(e.occurred_at / 1000000), sum(e.occurred_at %% 1000000)
-{_BATCH}
+{BATCH}
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
 _DIGEST: Final = {
     "postgresql": "encode(sha256(convert_to(json_build_array("
@@ -119,15 +108,12 @@ class FlowCounts(Projection):
             for stage, columns in _STAGES.items():
                 cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ({columns})")
                 cursor.execute(f"DELETE FROM {stage}")
-            cursor.execute(_DAYS, batch)
-            # Division rounds to zero, so that a day before 1970 may show as the next one.
-            utc_days = {day + near for (day,) in cursor.fetchall() for near in (-1, 0)}
-            days = days_around(utc_days, ZoneInfo(generation.zone))
+            days = days_of(cursor, batch, ZoneInfo(generation.zone))
             _fill(
                 cursor,
                 "stockflow_batch",
-                _AGGREGATE.format(day=_DAY[connection.vendor]),
-                [*_bound(cursor, days), *batch],
+                _AGGREGATE.format(day=ORDINAL[connection.vendor].format(at="e.occurred_at")),
+                [*days, *batch],
             )
             _add(cursor, generation.pk)
 
@@ -153,20 +139,3 @@ def _fill(cursor: Any, stage: str, sql: str, values: list[Any]) -> None:
     cursor.execute(sql, values)
     if cursor.db.vendor == "postgresql":
         cursor.execute(f"ANALYZE {stage}")
-
-
-def _bound(cursor: Any, days: list[Any]) -> list[Any]:
-    """Return the parameters that tell the statement the days, left in a table on SQLite."""
-    if cursor.db.vendor == "postgresql":
-        return [[day.ordinal for day in days], [day.start for day in days]]
-    cursor.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS stockflow_days"
-        " (start integer PRIMARY KEY, ordinal integer)"
-    )
-    cursor.execute("DELETE FROM stockflow_days")
-    cursor.execute(
-        "INSERT INTO stockflow_days SELECT json_extract(value, '$[0]'),"
-        " json_extract(value, '$[1]') FROM json_each(%s)",
-        [json.dumps(days)],
-    )
-    return []

@@ -1,6 +1,12 @@
 """The read tables: what the events add up to, one build of it beside the other."""
 
+from typing import Any
+
 from django.db import models
+
+from stockflow.projections.base import projection_of
+
+__all__ = ["ParkedEvent", "ReadModel"]
 
 
 class Status(models.TextChoices):
@@ -142,3 +148,76 @@ class Net(models.Model):
 
     def __str__(self) -> str:
         return f"cell {self.cell} in block {self.block} of level {self.level}: {self.number:+}"
+
+
+class ParkedEvent(models.Model):
+    """An event that a projection could not fold, or one of the same object behind it.
+
+    Attributes:
+        error: Why; empty for one that only waits behind another.
+        parked_at: Microseconds since 1970 UTC.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    generation = models.BigIntegerField()
+    projection = models.CharField(max_length=100)
+    position = models.BigIntegerField()
+    event = models.BigIntegerField()
+    originator = models.CharField("lifecycle", max_length=255)
+    error = models.TextField(default="")
+    parked_at = models.BigIntegerField()
+
+    class Meta:
+        app_label = "stockflow_projections"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["generation", "position"], name="stockflow_parkedevent_position"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["generation", "originator"], name="stockflow_parkedevent_object")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.projection}, position {self.position} of {self.originator}"
+
+
+class ReadQuerySet(models.QuerySet[Any]):
+    """Rows of all generations of a read model."""
+
+    def serving(self) -> "ReadQuerySet":
+        """Narrow it to the rows of the generation that serves, in the same statement."""
+        own = Generation.objects.filter(
+            projection=projection_of(self.model).name, status=Status.SERVING
+        )
+        return self.filter(generation__in=own.values("pk"))
+
+
+class ReadModel(models.Model):
+    """A table of a projection of yours: each generation has rows of its own in it.
+
+    Let its constraints and indexes begin with ``generation``: all that is asked names one.
+
+    ::
+
+        class ChannelDay(ReadModel):
+            day = models.DateField()
+            channel = models.CharField(max_length=20)
+            entries = models.BigIntegerField(default=0)
+
+            class Meta:
+                constraints = [
+                    models.UniqueConstraint(
+                        fields=["generation", "day", "channel"], name="channel_day"
+                    )
+                ]
+
+        ChannelDay.objects.serving().filter(channel="web")
+    """
+
+    generation = models.BigIntegerField(editable=False)
+
+    objects = ReadQuerySet.as_manager()
+
+    class Meta:
+        abstract = True

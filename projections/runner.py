@@ -1,14 +1,69 @@
 """Folding: what the log has beyond the checkpoint goes into the read tables, batch by batch."""
 
+import logging
 from collections.abc import Iterable, Iterator
 
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from stockflow import conf
 from stockflow.eventstore.sequencer import catch_up
 from stockflow.projections import base, checkpoints
 from stockflow.projections.base import Projection
+from stockflow.projections.folding import Folding, ProjectionStopped
 from stockflow.projections.models import Generation, Status
 from stockflow.tables import STOCKFLOW
+
+__all__ = ["fold_all", "project_on_commit"]
+
+logger = logging.getLogger(__name__)
+
+
+def fold_all(using: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
+    """Fold once what is new into every projection: what a task or a periodic job calls.
+
+    Inside a transaction it does nothing: a checkpoint is not moved in somebody else's, which may
+    be long or roll back.
+
+    Returns:
+        How many positions each projection scanned, by name.
+
+    Raises:
+        ProjectionStopped: The first one that stopped at an event, after all others were folded.
+    """
+    folded: dict[str, int] = {}
+    if connections[using].in_atomic_block:
+        return folded
+    stopped: list[ProjectionStopped] = []
+    for projection in base.named(using=using):
+        folded[projection.name] = 0
+        try:
+            for positions in _project(projection, using, None):
+                folded[projection.name] += positions
+        except ProjectionStopped as error:
+            logger.exception("stockflow: a projection stopped")
+            stopped.append(error)
+    if stopped:
+        raise stopped[0]
+    return folded
+
+
+def project_on_commit(*names: str, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Fold in this process once the present transaction has committed; at once outside of one.
+
+    An error is logged and holds up nobody: the next run meets it again.
+
+    Args:
+        *names: Which projections; all by default.
+        using: The alias of the database.
+    """
+    chosen = [projection.name for projection in base.named(names or None, using=using)]
+
+    def fold() -> None:
+        for name in chosen:
+            for _ in project(using, [name]):
+                pass
+
+    transaction.on_commit(fold, using=using, robust=True)
 
 
 def project(
@@ -20,13 +75,17 @@ def project(
     """Fold what is new, and yield how many positions each committed batch scanned.
 
     It may be called at any time, by any number of processes: each position is folded once.
-    Where no generation serves yet, or one of another version or zone does, a new one is built
-    and then serves. Answers are exact before, meanwhile and afterwards.
+    Where no generation serves yet, or one of an older version or another zone does, a new one is
+    built and then serves; ``STOCKFLOW_REPLAY_CHANGED = False`` leaves that to ``manage.py stockflow
+    replay``. Counts are exact before, meanwhile and afterwards.
 
     Args:
         using: The alias of the database that has the log and the read tables.
         names: Which projections; all by default.
         batch_size: How many positions one transaction folds; each projection's own by default.
+
+    Raises:
+        ProjectionStopped: If an event could not be folded and its projection stops at that.
     """
     for projection in base.named(names, using=using):
         yield from _project(projection, using, batch_size)
@@ -49,11 +108,12 @@ def rebuild(
 
 def _project(projection: Projection, using: str, batch_size: int | None) -> Iterator[int]:
     current = checkpoints.serving(projection.name, using=using)
-    if current is None or not projection.is_current(current):
+    if current is not None and projection.is_current(current):
+        catch_up(using, STOCKFLOW)
+        yield from fold_new(projection, current, using=using, batch_size=batch_size)
+    elif current is None or (conf.replay_changed() and current.version <= projection.version):
+        # Older code that still runs beside newer one leaves the newer one's rows alone.
         yield from _rebuild(projection, using, batch_size)
-        return
-    catch_up(using, STOCKFLOW)
-    yield from fold_new(projection, current, using=using, batch_size=batch_size)
 
 
 def _rebuild(projection: Projection, using: str, batch_size: int | None) -> Iterator[int]:
@@ -83,11 +143,20 @@ def fold_batch(projection: Projection, generation: Generation, until: int, *, us
 
     Returns:
         Whether it did: not, if another runner was first.
+
+    Raises:
+        ProjectionStopped: If an event could not be folded. Those before it are, and the checkpoint
+            stands there.
     """
+    folding = Folding(projection, generation, using=using)
     with transaction.atomic(using=using):
         if not checkpoints.advance(generation, until, using=using):
             return False
-        projection.fold(generation, generation.position, until, using=using)
+        folding.fold(generation.position, until)
+        if folding.stopped is not None:
+            checkpoints.hold(generation, folding.stopped.position - 1, using=using)
+    if folding.stopped is not None:
+        raise folding.stopped
     return True
 
 

@@ -2,9 +2,7 @@
 
 from datetime import timedelta
 
-from django.db import connections
-
-from stockflow.projections import base, runner
+from stockflow.projections import runner
 from stockflow.scheduling import periodic
 
 AT_MOST = timedelta(minutes=10)
@@ -15,10 +13,7 @@ no event is folded twice."""
 @periodic("minutely", name="stockflow.project", at_most=AT_MOST)
 def project(using: str) -> str:
     """Fold what is new in the log into the read tables."""
-    if connections[using].in_atomic_block:
+    folded = runner.fold_all(using)
+    if not folded:
         return "nothing: it folds outside transactions"
-    folded = {
-        projection.name: sum(runner.project(using, [projection.name]))
-        for projection in base.named(using=using)
-    }
     return ", ".join(f"{name}: {positions:,} positions" for name, positions in folded.items())

@@ -52,6 +52,15 @@ def fence() -> bool:
     return bool(getattr(settings, "STOCKFLOW_FENCE", True))
 
 
+def replay_changed() -> bool:
+    """``STOCKFLOW_REPLAY_CHANGED``: whether a projection with a newer version is replayed by itself.
+
+    By the next run of its runner, that is (default True). Else a system check of the database fails
+    until ``manage.py stockflow replay`` was run.
+    """
+    return bool(getattr(settings, "STOCKFLOW_REPLAY_CHANGED", True))
+
+
 def now(using: str = DEFAULT_DB_ALIAS) -> datetime:
     """Return the instant that it is, aware, in UTC.
 

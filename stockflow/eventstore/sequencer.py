@@ -20,6 +20,9 @@ _CHUNK = 500
 _LARGEST = 50_000
 """To how many a batch grows on PostgreSQL while more are waiting: there it locks out no writer."""
 
+CHANNEL = "stockflow_position"
+"""On which PostgreSQL tells that an application's events got positions."""
+
 _OLDEST = """
 SELECT u.event, u.transaction_id FROM stockflow_unsequenced u
 JOIN stockflow_event e ON e.id = u.event AND e.application = u.application
@@ -155,6 +158,8 @@ def _sequence_application(using: str, application: str, batch_size: int) -> Iter
             at = _lock(connections[using], application)
             events, is_last = _next(connections[using], application, limit)
             _position(using, application, at, events)
+            if events:
+                _notify(connections[using], application)
         if events:
             yield len(events)
         if is_last:
@@ -216,6 +221,16 @@ def _position(using: str, application: str, at: int, events: Sequence[int]) -> N
         with connections[using].cursor() as cursor:
             cursor.execute(_INSERT + ", ".join(["(%s, %s, %s, %s, %s)"] * len(chunk)), values)
         Unsequenced.objects.using(using).filter(event__in=chunk).delete()
+
+
+def _notify(connection: Any, application: str) -> None:
+    """Wake who listens, once this transaction has committed; writers never notify.
+
+    PostgreSQL lets transactions that notify commit one after the other, as sequencers do anyhow.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, application])
 
 
 def _read(connection: Any, events: Sequence[int]) -> dict[int, tuple[Any, ...]]:

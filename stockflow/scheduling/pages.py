@@ -20,7 +20,9 @@ def shown(micros: int | None) -> str:
     return dateformat.format(timezone.localtime(from_micros(micros)), f"Y-m-d{space}H:i:s")
 
 
-class _ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
+    """A list to look at."""
+
     list_per_page = 50
     show_full_result_count = False
 
@@ -52,7 +54,7 @@ class _IsParked(admin.SimpleListFilter):
 
 
 @admin.register(ScheduledTransition)
-class ScheduledTransitionAdmin(_ReadOnly):
+class ScheduledTransitionAdmin(ReadOnlyAdmin):
     """What decays when, the overdue and the parked ones too; parked ones can be released.
 
     To release is to change: it asks for the permission to change scheduled transitions.
@@ -107,7 +109,7 @@ class ScheduledTransitionAdmin(_ReadOnly):
 
 
 @admin.register(PeriodicRun)
-class PeriodicRunAdmin(_ReadOnly):
+class PeriodicRunAdmin(ReadOnlyAdmin):
     """The runs of the periodic jobs, the newest first."""
 
     list_display = ("name", "started", "ended", "result", "failed")

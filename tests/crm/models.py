@@ -12,6 +12,7 @@ from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
 from stockflow.models import AtEntry, StockField, StockflowManager, StockflowModel, transition
+from stockflow.projections.models import ReadModel
 from stockflow.tracker import Companion
 
 
@@ -587,3 +588,29 @@ class Person(User):
 
     class Meta:
         proxy = True
+
+
+class ChannelDay(ReadModel):
+    """Rows of a declared projection: how many leads became hot on a day, and were no more."""
+
+    day = models.DateField()
+    channel = models.CharField(max_length=20)
+    entries = models.BigIntegerField(default=0)
+    exits = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "day", "channel"], name="channel_day")
+        ]
+
+
+class Journey(ReadModel):
+    """Rows of a projection in Python: where a lead was, one state after the other."""
+
+    lifecycle = models.CharField(max_length=36)
+    states = models.TextField(default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "lifecycle"], name="journey_of_lead")
+        ]

@@ -9,8 +9,9 @@ from django.db import connection
 
 from stockflow.eventstore.sequencer import sequence
 from stockflow.models import Event
-from stockflow.projections import checkpoints, flow_counts, runner
-from stockflow.projections.models import FlowCount, Generation
+from stockflow.projections import base, checkpoints, flow_counts, runner
+from stockflow.projections.models import FlowCount, Generation, ParkedEvent
+from tests.projections import own
 from tests.projections.test_folding import a_life
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,8 +23,13 @@ from django.conf import settings
 settings.DATABASES["default"]["NAME"] = sys.argv[1]
 django.setup()
 from django.db import connection
-from stockflow.projections import checkpoints, flow_counts, runner
+from stockflow.projections import base, checkpoints, runner
 from stockflow.projections.replay import Comparison
+from tests.projections import own
+
+name = sys.argv[2]
+own.register()
+own.Journeys.poisoned = {(sys.argv[3], 1)}
 
 def child(work):
     pid = os.fork()
@@ -45,12 +51,12 @@ def rebuild_killed_at(number):
             os.kill(os.getpid(), signal.SIGKILL)
         return execute(sql, params, many, context)
     with connection.execute_wrapper(wrap):
-        list(runner.rebuild(names=["flow_counts"], batch_size=2))
+        list(runner.rebuild(names=[name], batch_size=2))
 
 def mend():
-    list(runner.rebuild(names=["flow_counts"], batch_size=2))
-    serving = checkpoints.serving(flow_counts.NAME, using="default")
-    comparison = Comparison(flow_counts.FlowCounts(), serving, using="default")
+    list(runner.rebuild(names=[name], batch_size=2))
+    serving = checkpoints.serving(name, using="default")
+    comparison = Comparison(base.find(name), serving, using="default")
     list(comparison.run())
     assert serving.position == 4, serving.position
     assert not comparison.differences, comparison.differences
@@ -64,19 +70,62 @@ print(number - 1)
 """
 
 
+def killed(name: str, poisoned: str = "nobody") -> int:
+    """Kill rebuilds of a projection, each mended by the next; return at how many statements."""
+    database = str(connection.settings_dict["NAME"])
+    command = [sys.executable, "-c", KILLED, database, name, poisoned]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    serving = checkpoints.serving(name, using="default")
+
+    assert done.returncode == 0, done.stderr
+    assert serving is not None
+    assert Generation.objects.filter(projection__startswith=name).count() == 1
+    return int(done.stdout)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_killed_rebuild() -> None:
     """The next one resumes or begins anew, and what serves is what the log adds up to."""
     Event._default_manager.bulk_create(a_life() + a_life())
     sequence()
     list(runner.project())
-    command = [sys.executable, "-c", KILLED, str(connection.settings_dict["NAME"])]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    statements = killed(flow_counts.NAME)
     serving = checkpoints.serving(flow_counts.NAME, using="default")
 
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20  # statements: it was killed at each of them
+    assert statements > 20  # it was killed at each of them
     assert serving is not None
-    assert Generation.objects.filter(projection=flow_counts.NAME).count() == 1
-    own = FlowCount.objects.filter(generation=serving.pk)
-    assert sum(own.values_list("number", flat=True)) == FlowCount.objects.count() + 2 == 4
+    counted = FlowCount.objects.filter(generation=serving.pk).values_list("number", flat=True)
+    assert sum(counted) == FlowCount.objects.count() + 2 == 4
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_poisoned", [False, True])
+def test_a_killed_rebuild_of_ones_own(monkeypatch: pytest.MonkeyPatch, is_poisoned: bool) -> None:
+    """In Python, and while events are parked: those are parked once, all others folded once."""
+    events = a_life() + a_life()
+    Event._default_manager.bulk_create(events)
+    sequence()
+    monkeypatch.setattr(base, "installed", {})
+    own.register()
+    expected = own.journeys(events)
+    bad = next(iter(expected)) if is_poisoned else "nobody"
+    statements = killed(own.Journeys.name, bad)
+    expected.pop(bad, None)
+
+    assert statements > 20
+    assert own.journeys_served() == expected
+    parked = ParkedEvent.objects.order_by("position").values_list("position", flat=True)
+    assert list(parked) == ([1, 2] if is_poisoned else [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_rebuild_of_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sums that each event adds to."""
+    events = a_life() + a_life()
+    Event._default_manager.bulk_create(events)
+    sequence()
+    monkeypatch.setattr(base, "installed", {})
+    own.register()
+
+    assert killed(own.ChannelDays.name) > 20
+    assert own.channel_days_served() == own.channel_days(events, "UTC")

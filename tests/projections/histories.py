@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from stockflow.domain.cells import FacetValue, decode_facets, encode_facets
+from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.models import Event
 from stockflow.projections.runner import project
@@ -77,7 +78,7 @@ def event(
     return Event(
         originator=str(lifecycle),
         version=version,
-        topic="tests",
+        topic=TOPICS[kind],
         model=model,
         field=field,
         kind=kind,

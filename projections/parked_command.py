@@ -1,0 +1,63 @@
+"""``manage.py stockflow parked``: events that projections set aside, seen and released."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
+
+from stockflow.subcommands import Subcommand, register
+
+SHOWN = 20
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="Of which projections (default: all)."
+    )
+    parser.add_argument("--lifecycle", metavar="UUID", help="Only those of this object.")
+    parser.add_argument(
+        "--release",
+        action="store_true",
+        help="Fold them as now they can be, each object's in order.",
+    )
+    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+
+
+def _parked(
+    command: BaseCommand,
+    *,
+    names: list[str],
+    lifecycle: str | None,
+    release: bool,
+    database: str,
+    **options: Any,
+) -> None:
+    from stockflow.projections import base, parking  # noqa: PLC0415  needs the app registry
+    from stockflow.projections.models import ParkedEvent  # noqa: PLC0415  as above
+
+    chosen = ParkedEvent.objects.using(database).order_by("generation", "position")
+    if names:
+        try:
+            chosen = chosen.filter(projection__in=[base.find(name).name for name in names])
+        except base.UnknownProjection as error:
+            raise CommandError(str(error)) from None
+    if lifecycle is not None:
+        chosen = chosen.filter(originator=lifecycle)
+    if release:
+        done = parking.release(chosen)
+        text = f"Folded {done.folded:,} parked events; {done.parked:,} are parked still."
+        command.stdout.write(command.style.SUCCESS(text))
+        return
+    for one in chosen[:SHOWN]:
+        command.stdout.write(f"{one}: {one.error or 'waits behind an earlier one'}")
+    command.stdout.write(f"{chosen.count():,} events are parked.")
+
+
+register(
+    "parked",
+    Subcommand(
+        "Show the events that projections could not fold and set aside, or let them be folded.",
+        _add_arguments,
+        _parked,
+    ),
+)

@@ -1,0 +1,62 @@
+"""Parked events: those that a projection set aside, with all later ones of their objects."""
+
+from typing import NamedTuple
+
+from django.db import models, transaction
+
+from stockflow.projections import base
+from stockflow.projections.base import Projection
+from stockflow.projections.models import Generation, ParkedEvent
+
+__all__ = ["Released", "release"]
+
+
+class Released(NamedTuple):
+    """What became of parked events: how many are folded now, and how many are parked still."""
+
+    folded: int
+    parked: int
+
+
+def release(parked: "models.QuerySet[ParkedEvent]") -> Released:
+    """Fold the parked events of the objects that *parked* has some of, in order, as now they can be.
+
+    Of each object the first that fails again stays parked with its error, and so do those behind
+    it. Each object has a transaction of its own; runners wait meanwhile, and go on after.
+
+    Raises:
+        UnknownProjection: If the projection is not in the code any more.
+    """
+    using, folded, left = parked.db, 0, 0
+    objects = parked.order_by("generation", "originator").values_list("generation", "originator")
+    for generation, originator in list(objects.distinct()):
+        with transaction.atomic(using=using):
+            done = _release(generation, originator, using)
+        folded, left = folded + done.folded, left + done.parked
+    return Released(folded, left)
+
+
+def _release(number: int, originator: str, using: str) -> Released:
+    # Its lock is what folding takes too: no later event of the object is folded meanwhile.
+    generation = Generation.objects.using(using).select_for_update().filter(pk=number).first()
+    rows = ParkedEvent.objects.using(using).filter(generation=number, originator=originator)
+    waiting = list(rows.order_by("position"))
+    if generation is None:
+        return Released(0, 0)
+    projection = base.find(generation.projection)
+    for done, one in enumerate(waiting):
+        if not _fold(projection, generation, one, using):
+            return Released(done, len(waiting) - done)
+        one.delete(using=using)
+    return Released(len(waiting), 0)
+
+
+def _fold(projection: Projection, generation: Generation, one: ParkedEvent, using: str) -> bool:
+    try:
+        with transaction.atomic(using=using):
+            projection.fold(generation, one.position - 1, one.position, using=using)
+    except Exception as error:
+        one.error = f"{type(error).__name__}: {error}"
+        one.save(using=using, update_fields=["error"])
+        return False
+    return True

@@ -1,0 +1,245 @@
+"""An event that cannot be folded: stopped at, parked with what follows, or skipped, as declared."""
+
+import logging
+from io import StringIO
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.test import Client
+
+from stockflow.models import Event, PeriodicRun
+from stockflow.projections import base, checkpoints, parking, runner
+from stockflow.projections.folding import ProjectionStopped
+from stockflow.projections.models import Generation, ParkedEvent
+from stockflow.scheduling.runs import run_jobs
+from stockflow.testing import sequence
+from tests.crm.models import Journey
+from tests.projections import histories, own
+
+pytestmark = pytest.mark.django_db
+BAD, GOOD = UUID(int=1), UUID(int=2)
+NAME = own.Journeys.name
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "installed", {})
+    monkeypatch.setattr(own.Journeys, "poisoned", {(str(BAD), 2)})
+    own.register()
+
+
+def log() -> list[Event]:
+    """Write two lives in turn; the second event of the first is poisoned."""
+    events = [
+        histories.event(lead, version, histories.START, kind=kind, source=source, target=target)
+        for version, kind, source, target in [
+            (1, "entered", None, "hot"),
+            (2, "moved", "hot", "warm"),
+            (3, "moved", "warm", "won"),
+        ]
+        for lead in (BAD, GOOD)
+    ]
+    Event._default_manager.bulk_create(events)
+    sequence()
+    return events
+
+
+def position() -> int:
+    """Return the checkpoint of the generation that serves, or of the one that is built."""
+    found = checkpoints.serving(NAME, using="default") or checkpoints.building(
+        NAME, using="default"
+    )
+    assert found is not None
+    return found.position
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 100])
+def test_park(batch: int, caplog: pytest.LogCaptureFixture) -> None:
+    """It is set aside with all later events of its object; those of others are folded."""
+    log()
+    with caplog.at_level(logging.ERROR):
+        list(runner.project(names=[NAME], batch_size=batch))
+    parked = ParkedEvent.objects.order_by("position").values_list("position", "error")
+
+    assert own.journeys_served() == {str(BAD): "hot>", str(GOOD): "hot>warm>won>"}
+    assert list(parked) == [(3, "ValueError: poisoned"), (5, "")]
+    assert position() == 6
+    event = ParkedEvent.objects.get(position=3).event
+    assert caplog.messages == [
+        f"stockflow: the projection {NAME!r} parked position 3 (event {event}): ValueError: poisoned"
+    ]
+
+
+def test_later_events_of_a_parked_object_wait() -> None:
+    """Those of a later batch too, so that none overtakes the one that is parked."""
+    log()
+    list(runner.project(names=[NAME], batch_size=4))
+    later = histories.event(BAD, 4, histories.START, kind="left", source="won", target=None)
+    Event._default_manager.bulk_create([later])
+    sequence()
+    list(runner.project(names=[NAME]))
+
+    assert own.journeys_served()[str(BAD)] == "hot>"
+    assert list(ParkedEvent.objects.order_by("position").values_list("position", flat=True)) == [
+        *(3, 5, 7)
+    ]
+
+
+def test_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mended and released, they are folded in order, and nothing is lost or doubled."""
+    events = log()
+    list(runner.project(names=[NAME], batch_size=2))
+    still = parking.release(ParkedEvent.objects.all())
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    done = parking.release(ParkedEvent.objects.filter(position=5))
+
+    assert (still, done) == ((0, 2), (2, 0))
+    assert own.journeys_served() == own.journeys(events)
+    assert not ParkedEvent.objects.exists()
+
+
+def test_a_replay_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generation has its own parked events: they go with it."""
+    events = log()
+    list(runner.project(names=[NAME]))
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    list(runner.rebuild(names=[NAME]))
+
+    assert own.journeys_served() == own.journeys(events)
+    assert not ParkedEvent.objects.exists()
+
+
+def test_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left out, and what follows is folded."""
+    log()
+    monkeypatch.setattr(own.Journeys, "on_error", "skip")
+    list(runner.project(names=[NAME]))
+
+    assert own.journeys_served() == {str(BAD): "hot>won>", str(GOOD): "hot>warm>won>"}
+    assert not ParkedEvent.objects.exists()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 100])
+def test_stop(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """What is before it is folded, it and what follows is not, until it can be."""
+    events = log()
+    monkeypatch.setattr(own.Journeys, "on_error", "stop")
+    for _ in range(2):
+        with pytest.raises(ProjectionStopped) as caught:
+            list(runner.project(names=[NAME], batch_size=batch))
+    stopped_at, rows = position(), dict(Journey.objects.values_list("lifecycle", "states"))
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    list(runner.project(names=[NAME], batch_size=batch))
+    event = Event._default_manager.get(originator=str(BAD), version=2)
+
+    assert (stopped_at, rows) == (2, {str(BAD): "hot>", str(GOOD): "hot>"})
+    assert str(caught.value) == (
+        f"Projection 'tests.journeys' stopped at position 3 (event {event.pk} of "
+        f"crm.lead.temperature, lifecycle {BAD}): ValueError: poisoned. Mend it and run manage.py "
+        "stockflow project tests.journeys; or let it go on, with on_error = 'park' or 'skip'."
+    )
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert own.journeys_served() == own.journeys(events)
+
+
+def test_the_database_is_no_event_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock or a lost connection parks nothing: the batch is tried again as it is."""
+    log()
+
+    def fails(*args: Any) -> None:
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own.Journeys, "handle", fails)
+        with pytest.raises(OperationalError):
+            list(runner.project(names=[NAME]))
+    untouched = position(), ParkedEvent.objects.count()
+    list(runner.project(names=[NAME]))
+
+    assert untouched == (0, 0)
+    assert position() == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_stops_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The periodic job folds all others, and its run says which stopped."""
+    events = log()
+    monkeypatch.setattr(own.Journeys, "on_error", "stop")
+    monkeypatch.setattr(base, "installed", dict(reversed(base.installed.items())))
+    list(run_jobs())
+    run = PeriodicRun.objects.get(name="stockflow.project")
+
+    assert "'tests.journeys' stopped at position 3" in run.error
+    assert own.channel_days_served() == own.channel_days(events, "UTC")
+
+
+def test_the_command_says_who_stopped(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """`project` folds the others, `replay` leaves the old generation in place."""
+    log()
+    monkeypatch.setattr(own.Journeys, "on_error", "stop")
+    for word in ("project", "replay"):
+        with pytest.raises(CommandError, match=r"'tests.journeys' stopped at position 3"):
+            call_command("stockflow", word)
+
+    assert "Folded 6 positions into tests.channel_days." in capsys.readouterr().out
+    assert checkpoints.serving(NAME, using="default") is None
+
+
+def test_the_command_shows_and_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`parked` names position, object and error; `--release` folds them."""
+    log()
+    list(runner.project(names=[NAME]))
+    shown, released = StringIO(), StringIO()
+    call_command("stockflow", "parked", NAME, stdout=shown)
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    call_command("stockflow", "parked", "--release", "--lifecycle", str(BAD), stdout=released)
+
+    assert shown.getvalue().splitlines() == [
+        f"tests.journeys, position 3 of {BAD}: ValueError: poisoned",
+        f"tests.journeys, position 5 of {BAD}: waits behind an earlier one",
+        "2 events are parked.",
+    ]
+    assert released.getvalue() == "Folded 2 parked events; 0 are parked still.\n"
+    with pytest.raises(CommandError, match="There is no projection 'x'"):
+        call_command("stockflow", "parked", "x")
+
+
+def test_the_admin_shows_and_releases(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may change parked events releases them; who may only look is not offered it."""
+    from django.contrib.auth.models import Permission
+
+    log()
+    list(runner.project(names=[NAME]))
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    user = User.objects.create(username="ann", is_staff=True)
+    user.user_permissions.add(
+        *Permission.objects.filter(codename__in=["view_parkedevent", "view_generation"])
+    )
+    client.force_login(user)
+    address = "/admin/stockflow_projections/parkedevent/"
+    data = {"action": "release", "_selected_action": [ParkedEvent.objects.get(position=5).pk]}
+    listed = client.get(address).content.decode()
+    client.post(address, data)
+    refused = ParkedEvent.objects.count()
+    user.user_permissions.add(Permission.objects.get(codename="change_parkedevent"))
+    told = client.post(address, data, follow=True).content.decode()
+
+    assert "ValueError: poisoned" in listed
+    assert "Release the objects" not in listed
+    assert refused == 2
+    assert "Folded 2 parked events; 0 are parked still." in told
+    assert not ParkedEvent.objects.exists()
+    assert NAME in client.get("/admin/stockflow_projections/generation/").content.decode()
+
+
+def test_what_is_parked_of_a_generation_that_is_gone() -> None:
+    """Nothing is folded for a generation that was dropped."""
+    log()
+    list(runner.project(names=[NAME]))
+    Generation.objects.all().delete()
+
+    assert parking.release(ParkedEvent.objects.all()) == (0, 0)
