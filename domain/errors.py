@@ -8,6 +8,7 @@
     ├── UnknownState          a state that the machine does not have
     ├── UnknownTransition     a transition that the model does not have
     ├── UnknownFacet          a facet that the stock field does not declare
+    ├── UnknownFacetValue     a value that the facet cannot have
     ├── InvalidBuckets        bounds or a grain that cannot be cut
     ├── InvalidMeasure        a number that cannot be asked for, or not added up so
     ├── InvalidDelay          a decay's delay that gives no due instant
@@ -45,6 +46,10 @@ class UnknownTransition(StockflowError, ValueError):
 
 class UnknownFacet(StockflowError, ValueError):
     """A facet that the stock field does not declare."""
+
+
+class UnknownFacetValue(StockflowError, ValueError):
+    """A value that a facet cannot have."""
 
 
 class InvalidBuckets(StockflowError, ValueError):

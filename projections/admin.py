@@ -31,15 +31,15 @@ class StockListFilter(admin.SimpleListFilter):
     parameter_name = "stock"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(stock.slug, stock.name) for stock in _offered(model_admin.model)]
+        return [
+            (stock.slug, f"{stock.name} (sampled)" if stock.is_sampled else stock.name)
+            for stock in _offered(model_admin.model)
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for stock in _offered(queryset.model):
             if stock.slug == self.value():
-                name = stock.reference.name
-                return queryset.filter(
-                    **{f"{name}__in": stock.states, "stock_lifecycle__isnull": False}
-                )
+                return queryset.filter(pk__in=stock.all().values("pk"))
         return queryset
 
 
@@ -47,7 +47,7 @@ def _offered(model: Any) -> list[Stock]:
     return [
         stock
         for stock in registry.declared.stocks.values()
-        if issubclass(model, stock.reference.model) and not stock.reference.model._meta.proxy
+        if issubclass(model, stock.subject_model) and not stock.subject_model._meta.proxy
     ]
 
 

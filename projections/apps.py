@@ -18,6 +18,7 @@ class ProjectionsConfig(AppConfig):
             commands,  # noqa: F401
             flow_counts,  # noqa: F401
             parked_command,  # noqa: F401
+            record_command,  # noqa: F401
         )
 
         autodiscover_modules("stocks")

@@ -1,6 +1,6 @@
 """What can be measured of a flow: how fast it is, and how likely for whom it may take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
 from stockflow.domain.errors import InvalidMeasure
 from stockflow.domain.intervals import Bucket
 from stockflow.domain.measures import formulas
-from stockflow.domain.measures.changes import Place, Value
+from stockflow.domain.measures.changes import Change, Place, Value
 from stockflow.domain.measures.hazards import hazard
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.rates import flow_counts
 from stockflow.domain.measures.sums import DAY, Sums, sums
 from stockflow.projections.answers import Answer
+from stockflow.projections.belonging import within
 from stockflow.projections.facets import value_of
 from stockflow.projections.frames import Framed
 from stockflow.projections.measured import Cutting, MeasureSeries, Window, window
@@ -37,6 +38,9 @@ class Flowing(Protocol):
     def source_places(self) -> frozenset[Place]: ...
     @property
     def sink_places(self) -> frozenset[Place]: ...
+    @property
+    def sources(self) -> "tuple[Stock | str | None, ...]": ...
+    def own(self, changes: Iterable[Change]) -> list[Change]: ...
 
 
 class HazardRow(NamedTuple):
@@ -139,7 +143,7 @@ class FlowMeasures:
         """
         seen = window(self.stocks, start, end, cutting)
         counts = flow_counts(
-            seen.changes,
+            self.own(seen.changes),
             buckets=len(seen.cut),
             sources=self.source_places,
             sinks=self.sink_places,
@@ -184,9 +188,12 @@ class FlowMeasures:
 def _taken(flow: Flowing, seen: Window) -> dict[Value, list[Sums]]:
     """Return the exposure of the sources, with the flow's own events as outflow."""
     read = value_of(flow.reference, seen.lookup)
-    exposed = sums(seen.changes, lengths=seen.lengths, stock=flow.source_places, value_of=read)
+    sources = within(seen.changes, flow.sources) if seen.is_narrowed else seen.changes
+    exposed = sums(sources, lengths=seen.lengths, stock=flow.source_places, value_of=read)
     # From the cell that was left: the reader is given the source's text for both.
-    left = [change._replace(target_facets=change.source_facets) for change in seen.changes]
+    left = [
+        change._replace(target_facets=change.source_facets) for change in flow.own(seen.changes)
+    ]
     counts = flow_counts(
         left,
         buckets=len(seen.cut),

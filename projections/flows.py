@@ -1,33 +1,29 @@
 """Flows: what moves from some stocks to others, how much and how fast."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, tzinfo
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Unpack, overload
-
-from django.apps import apps
-from django.db.models import Q, QuerySet
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, Unpack, cast, overload
 
 from stockflow import conf
 from stockflow.domain.errors import InvalidInstant
+from stockflow.domain.instants import MICROSECOND
 from stockflow.domain.intervals import Bucket, Grain, require_range
-from stockflow.domain.measures.changes import FLOW_KINDS, Place, Value
+from stockflow.domain.measures.changes import Value
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.rates import flow_counts, rate
-from stockflow.errors import InvalidDeclaration
-from stockflow.projections import as_known, forecasts, registry
+from stockflow.projections import as_known, forecasts
 from stockflow.projections.answers import Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
+from stockflow.projections.flow_declarations import ANY, End
 from stockflow.projections.flow_measures import FlowMeasures
+from stockflow.projections.flow_records import FlowRecords
 from stockflow.projections.statements import Holds, Known
-from stockflow.projections.stocks import Stock
 
-if TYPE_CHECKING:
-    from stockflow.fields import StockReference
-    from stockflow.tables import Event
+BEGINNING: Final = datetime(1, 1, 3, tzinfo=UTC)
+"""Before everything, with room for any zone's offset."""
 
 
-class Flow(FlowMeasures):
+class Flow(FlowRecords, FlowMeasures):
     """The events that lead from a source stock to a sink stock.
 
     ::
@@ -35,6 +31,7 @@ class Flow(FlowMeasures):
         winning = Flow("winning", sources=[pipeline], sinks=[won])
         arriving = Flow("arriving", sources=[None], sinks=[hot])
         winning.rate(start, end, per="week")
+        winning.count(source=pipeline)
 
     A flow is made of events that entered, moved or left; a changed facet and an object taken
     over when tracking began are none. An event from a stock to itself is one only where that
@@ -42,73 +39,72 @@ class Flow(FlowMeasures):
 
     Args:
         slug: What identifies it among the flows.
-        sources: Stocks that it leaves; None is the outside.
-        sinks: Stocks that it reaches; None is the outside.
+        sources: Stocks that it leaves, or the name of a state that no stock stands for; None is
+            the outside.
+        sinks: Stocks that it reaches, likewise.
+        facets: What its records are split by: facets, or pairs of a facet and a prefix.
+        frequency: How often the periodic schedule writes a record of what happened since the
+            one before, such as ``"daily"``.
         name: What to show; made from the slug where it is not given.
         description: What to say about it.
 
     Raises:
-        InvalidDeclaration: If the slug is taken, an end is missing, or the stocks are of
-            different fields.
+        InvalidDeclaration: If the slug is taken, an end is missing, the stocks are of
+            different fields, or one is sampled.
     """
-
-    def __init__(
-        self,
-        slug: str,
-        *,
-        sources: Iterable[Stock | None],
-        sinks: Iterable[Stock | None],
-        name: str = "",
-        description: str = "",
-    ) -> None:
-        self.slug, self.description = slug, description
-        self.sources, self.sinks = tuple(sources), tuple(sinks)
-        self.stocks = _checked_stocks(slug, self.sources, self.sinks)
-        registry.register(registry.declared.flows, self)
-        self.name = name or registry.readable(slug)
-
-    def __repr__(self) -> str:
-        return f"<Flow: {self.slug}>"
-
-    @property
-    def reference(self) -> "StockReference":
-        """The stock field whose facets split it: that of the first stock."""
-        return self.stocks[0].reference
-
-    @property
-    def using(self) -> str:
-        """The alias of the database that answers."""
-        return self.stocks[0].using
-
-    @property
-    def events(self) -> "QuerySet[Event]":
-        """The events of the flow, in order of time."""
-        event: type[Event] = apps.get_model("stockflow", "Event")
-        return (
-            event._default_manager.using(self.using)
-            .filter(_ends("source", self.sources), _ends("target", self.sinks))
-            .filter(kind__in=FLOW_KINDS, field=self.reference.name, model__in=self._models)
-            .order_by("occurred_at", "id")
-        )
 
     @overload
     def count(
-        self, start: datetime, end: datetime, by: None = None, **known: Unpack[Known]
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        by: None = None,
+        *,
+        source: End = ...,
+        sink: End = ...,
+        **known: Unpack[Known],
     ) -> int: ...
     @overload
     def count(
-        self, start: datetime, end: datetime, by: By, **known: Unpack[Known]
+        self,
+        start: datetime | None,
+        end: datetime | None,
+        by: By,
+        *,
+        source: End = ...,
+        sink: End = ...,
+        **known: Unpack[Known],
+    ) -> dict[Any, int]: ...
+    @overload
+    def count(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        by: By,
+        source: End = ...,
+        sink: End = ...,
+        **known: Unpack[Known],
     ) -> dict[Any, int]: ...
     def count(
-        self, start: datetime, end: datetime, by: By | None = None, **known: Unpack[Known]
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        by: By | None = None,
+        *,
+        source: End = ANY,
+        sink: End = ANY,
+        **known: Unpack[Known],
     ) -> int | dict[Any, int]:
         """Return how many events happened from *start* on and before *end*.
 
         Args:
-            start: The first instant of the window.
-            end: The first instant after it.
+            start: The first instant of the window; the beginning of time where it is not given.
+            end: The first instant after it; just after now where it is not given.
             by: The facet to split by: the value of the cell reached or, where the object
                 left, of the cell that it left.
+            source: Only those that left this one of its sources.
+            sink: Only those that reached this one of its sinks.
             known: ``as_known_at=`` a position of the log or an instant, or ``sequenced=True``
                 (:class:`~stockflow.projections.statements.Known`).
 
@@ -120,11 +116,16 @@ class Flow(FlowMeasures):
             InvalidInstant: If a bound is not an aware datetime.
             InvalidBuckets: If *end* is not after *start*.
             UnknownFacet: If the field does not declare the facet.
+            InvalidMeasure: If it has no such source or sink.
         """
-        window = Bucket(*require_range(start, end))
         now = conf.now(self.using)
-        lookup = lookup_of(self.reference, by)
-        found, _ = self._counts((window,), window.start, lookup, now, known)
+        start, end = (
+            BEGINNING if start is None else start,
+            now + MICROSECOND if end is None else end,
+        )
+        window = Bucket(*require_range(start, end))
+        lookup, part = lookup_of(self.reference, by), cast(Flow, self.part(source, sink))
+        found, _ = part._counts((window,), window.start, lookup, now, known)
         if by is None:
             return found[None][0]
         return {value: found[value][0] for value in in_order(found)}
@@ -212,69 +213,13 @@ class Flow(FlowMeasures):
             now=now,
             known=known,
             opening=False,
-            split=lookup is not None,
+            split=lookup is not None or self.is_narrowed,
         )
         found = flow_counts(
-            counted.changes,
+            self.own(counted.changes),
             buckets=len(cut),
             sources=self.source_places,
             sinks=self.sink_places,
             value_of=value_of(self.reference, lookup),
         )
         return found, counted.holds
-
-    @cached_property
-    def _models(self) -> frozenset[str]:
-        return frozenset(place.model for stock in self.stocks for place in stock.places)
-
-    @cached_property
-    def source_places(self) -> frozenset[Place]:
-        """Where it starts: each model, field and state, the outside's state being None."""
-        return self._places(self.sources)
-
-    @cached_property
-    def sink_places(self) -> frozenset[Place]:
-        """Where it ends, likewise."""
-        return self._places(self.sinks)
-
-    def _places(self, ends: Iterable[Stock | None]) -> frozenset[Place]:
-        places: set[Place] = set()
-        for end in ends:
-            if end is None:
-                places.update(Place(model, self.reference.name, None) for model in self._models)
-            else:
-                places.update(end.places)
-        return frozenset(places)
-
-
-def _ends(column: str, ends: Iterable[Stock | None]) -> Q:
-    match = Q()
-    for end in ends:
-        if end is None:
-            match |= Q(**{f"{column}__isnull": True})
-        else:
-            match |= Q(**{f"{column}__in": end.states, "model__in": end.reference.model_labels})
-    return match
-
-
-def _checked_stocks(
-    slug: str, sources: tuple[Stock | None, ...], sinks: tuple[Stock | None, ...]
-) -> tuple[Stock, ...]:
-    for end in (*sources, *sinks):
-        if end is not None and not isinstance(end, Stock):
-            raise InvalidDeclaration(
-                f"Flow {slug!r}: {end!r} is no Stock, nor None for the outside."
-            )
-    stocks = tuple(end for end in (*sources, *sinks) if end is not None)
-    if not sources or not sinks or not stocks:
-        raise InvalidDeclaration(
-            f"Flow {slug!r} needs sources and sinks, with a Stock among them; None is the outside."
-        )
-    first = stocks[0].reference
-    for stock in stocks:
-        if stock.reference.field != first.field:
-            raise InvalidDeclaration(
-                f"Flow {slug!r} cannot lead from {first.label} to {stock.reference.label}: nothing "
-                "moves from one field to another, so declare a flow for each."
-            )
-    return stocks

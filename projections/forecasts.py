@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db import connections
 
 from stockflow import conf
+from stockflow.domain.errors import InvalidMeasure
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.domain.intervals import Bucket, Grain, buckets
 from stockflow.facets import dashed
@@ -38,6 +39,11 @@ def scheduled(
     flow: "Flow", start: datetime, end: datetime, every: Grain | timedelta, tz: tzinfo | None
 ) -> Series:
     """Return how many decays of *flow* are due in each bucket."""
+    if flow.is_narrowed:
+        raise InvalidMeasure(
+            f"scheduled() of the flow {flow.slug!r} cannot be asked for: facets narrow its stocks, "
+            "and timers do not know them."
+        )
     cut = buckets(start, end, every, conf.time_zone() if tz is None else tz)
     counts = Counter[int]()
     pairs = _pairs(flow)

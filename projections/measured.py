@@ -19,6 +19,8 @@ from stockflow.projections.frames import Framed
 from stockflow.projections.statements import Holds, Known
 
 if TYPE_CHECKING:
+    from django.db.models import Q
+
     from stockflow.fields import StockReference
 
 
@@ -50,6 +52,11 @@ class Countable(Protocol):
     def states(self) -> frozenset[str]: ...
     @property
     def using(self) -> str: ...
+    @property
+    def is_narrowed(self) -> bool: ...
+    def own(self, changes: Iterable[Change]) -> list[Change]: ...
+    @property
+    def row_condition(self) -> "Q | None": ...
 
 
 class Window(NamedTuple):
@@ -62,6 +69,7 @@ class Window(NamedTuple):
         changes: What happened, and in bucket 0 all before.
         holds: How far this holds.
         lookup: The facet asked for.
+        is_narrowed: Whether facets narrow one of the stocks asked about.
     """
 
     cut: tuple[Bucket, ...]
@@ -70,6 +78,7 @@ class Window(NamedTuple):
     changes: list[Change]
     holds: Holds
     lookup: str | None
+    is_narrowed: bool
 
     @property
     def lengths(self) -> list[int]:
@@ -79,7 +88,7 @@ class Window(NamedTuple):
     def sums(self, stock: Countable) -> dict[Value, list[Sums]]:
         """Return the sums of *stock* in each bucket, by the facet asked for."""
         return sums(
-            self.changes,
+            stock.own(self.changes),
             lengths=self.lengths,
             stock=stock.places,
             value_of=value_of(stock.reference, self.lookup),
@@ -177,6 +186,7 @@ def window(stocks: Iterable[Countable], start: datetime, end: datetime, cutting:
     by, using = cutting.get("by"), asked[0].using
     lookups = {lookup_of(stock.reference, by) for stock in asked}
     now = conf.now(using)
+    is_narrowed = any(stock.is_narrowed for stock in asked)
     cut = begun(start, end, cutting["every"], cutting.get("tz"), now)
     bounds = [min(bound, to_micros(now) + 1) for bound in bounds_of(start, cut)]
     counted = as_known.changes(
@@ -185,9 +195,9 @@ def window(stocks: Iterable[Countable], start: datetime, end: datetime, cutting:
         using=using,
         now=now,
         known=cutting,
-        split=by is not None,
+        split=by is not None or is_narrowed,
     )
-    return Window(cut, bounds, now, counted.changes, counted.holds, lookups.pop())
+    return Window(cut, bounds, now, counted.changes, counted.holds, lookups.pop(), is_narrowed)
 
 
 def measured(

@@ -5,8 +5,21 @@ from typing import Any
 from django.db import models
 
 from stockflow.projections.base import projection_of
+from stockflow.projections.records import (
+    FlowFacetRecord,
+    FlowRecord,
+    StockFacetRecord,
+    StockRecord,
+)
 
-__all__ = ["ParkedEvent", "ReadModel"]
+__all__ = [
+    "FlowFacetRecord",
+    "FlowRecord",
+    "ParkedEvent",
+    "ReadModel",
+    "StockFacetRecord",
+    "StockRecord",
+]
 
 
 class Status(models.TextChoices):

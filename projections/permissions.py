@@ -11,7 +11,7 @@ from stockflow.projections.stocks import Stock
 
 def may_view(user: Any, stocks: Iterable[Stock]) -> bool:
     """Return whether *user* may view or change the objects of each stock's model."""
-    metas = {stock.reference.model._meta for stock in stocks}
+    metas = {stock.subject_model._meta for stock in stocks}
     return all(
         any(
             user.has_perm(f"{meta.app_label}.{get_permission_codename(action, meta)}")

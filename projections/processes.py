@@ -11,11 +11,12 @@ from stockflow.projections.alluvials import AlluvialRow, alluvial
 from stockflow.projections.answers import Series
 from stockflow.projections.facets import By, Facet, lookup_of
 from stockflow.projections.flows import Flow
+from stockflow.projections.level_series import level_series
 from stockflow.projections.measured import Cutting
 from stockflow.projections.reports import ProcessReport, report
 from stockflow.projections.roll_forwards import RollForward, roll_forward
 from stockflow.projections.statements import Known
-from stockflow.projections.stocks import Stock, level_series
+from stockflow.projections.stocks import Stock
 from stockflow.projections.tables import Table
 
 
@@ -138,6 +139,11 @@ class Process:
                     )
         if not self.stocks:
             raise InvalidDeclaration(f"Process {self.slug!r} needs a stock.")
+        if sampled := [stock.slug for stock in self.stocks if stock.is_sampled]:
+            raise InvalidDeclaration(
+                f"Process {self.slug!r} would mix the sampled stock {sampled[0]!r} with the log, "
+                "which knows nothing of it: show its records beside the process instead."
+            )
         aliases = sorted({stock.using for stock in self.stocks})
         if len(aliases) > 1:
             raise InvalidDeclaration(

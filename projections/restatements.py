@@ -69,7 +69,7 @@ def restatement(
         now=now,
         earlier=known_sql({"as_known_at": earlier}, now),
         known=known,
-        split=lookup is not None,
+        split=lookup is not None or stock.is_narrowed,
     )
     if isinstance(earlier, int) and earlier > (found.holds.position or 0):
         raise InvalidInstant(
@@ -85,8 +85,9 @@ def _rows(
     stock: Countable, cut: Sequence[Bucket], found: as_known.Restated, lookup: str | None
 ) -> Iterator[RestatementRow]:
     read, lengths = value_of(stock.reference, lookup), [0] * len(cut)
-    known = [*found.earlier, *found.later]
-    was = sums(found.earlier, lengths=lengths, stock=stock.places, value_of=read)
+    earlier_own, later_own = stock.own(found.earlier), stock.own(found.later)
+    known = [*earlier_own, *later_own]
+    was = sums(earlier_own, lengths=lengths, stock=stock.places, value_of=read)
     became = sums(known, lengths=lengths, stock=stock.places, value_of=read)
     nothing, values = [Sums()] * len(cut), in_order({*was, *became})
     for n, bucket in enumerate(cut):

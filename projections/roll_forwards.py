@@ -169,16 +169,13 @@ def _leading(stock: "Stock", flows: Iterable["Flow"]) -> tuple[tuple[str, ...], 
 def _booked(stock: "Stock", flows: Sequence["Flow"], seen: Window) -> Booked:
     """Return what each flow brought and took; an event of several flows is the first one's."""
     read, booked = value_of(stock.reference, seen.lookup), Booked()
-    for change in seen.changes:
+    for change, own_change in zip(seen.changes, stock.own(seen.changes), strict=True):
         if not change.bucket or change.kind not in FLOW_KINDS:
             continue
-        source = Place(change.model, change.field, change.source)
-        target = Place(change.model, change.field, change.target)
-        is_into = target in stock.places
-        if is_into == (source in stock.places):
+        is_into = Place(change.model, change.field, own_change.target) in stock.places
+        if is_into == (Place(change.model, change.field, own_change.source) in stock.places):
             continue
-        taken = (f for f in flows if source in f.source_places and target in f.sink_places)
-        flow = next(taken, None)
+        flow = next((flow for flow in flows if flow.takes(change)), None)
         if flow is not None:
             value = read(change.target_facets if is_into else change.source_facets)
             own = booked.setdefault(value, [({}, {}) for _ in seen.cut])

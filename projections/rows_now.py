@@ -29,8 +29,11 @@ def live_counts(stock: "Countable", lookup: str | None) -> dict[Value, int] | No
     reference = stock.reference
     if lookup is not None and reference.facets[lookup].is_fixed:
         return None
+    condition = stock.row_condition
+    if condition is None:
+        return None
     rows: Any = reference.model._base_manager.using(stock.using).filter(
-        **{f"{reference.name}__in": stock.states}
+        condition, **{f"{reference.name}__in": stock.states}
     )
     if lookup is None:
         return {None: rows.count()}

@@ -147,6 +147,11 @@ class StockCohorts:
                 f"Nothing converts from {self.reference.label} to {to.reference.label}: both "
                 "stocks must be of one field."
             )
+        if to.is_narrowed:
+            raise InvalidMeasure(
+                f"Conversion to the stock {to.slug!r} cannot be asked for: it is narrowed by "
+                "facets, and stays are of whole states."
+            )
         if within < timedelta(0):
             raise InvalidMeasure(f"within must be 0 or longer, not {within!r}.")
         states = self.states | to.states

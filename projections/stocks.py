@@ -1,91 +1,68 @@
 """Stocks: named sets of states, and how many objects are in them at any instant."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Unpack, overload
+from typing import Any, Self, Unpack, cast, overload
 from uuid import UUID
-
-from django.db import router
 
 from stockflow import conf
 from stockflow.domain.errors import InvalidInstant
 from stockflow.domain.instants import from_micros, require_instant, to_micros
 from stockflow.domain.intervals import Grain
-from stockflow.domain.measures.changes import Place
 from stockflow.domain.measures.levels import in_order, levels
-from stockflow.errors import InvalidDeclaration
-from stockflow.projections import as_known, query, registry
-from stockflow.projections.answers import Answer, Member, Series, begun, bounds_of
-from stockflow.projections.facets import By, lookup_of, value_of, values_of
+from stockflow.projections import as_known, query
+from stockflow.projections.answers import Answer, Member, Series
+from stockflow.projections.connections import Connections
+from stockflow.projections.declaring import is_reference
+from stockflow.projections.facets import By, is_declared, lookup_of, value_of, values_of
+from stockflow.projections.level_series import level_series
+from stockflow.projections.rows import objects_of
 from stockflow.projections.statements import Known
 from stockflow.projections.stock_cohorts import StockCohorts
 from stockflow.projections.stock_measures import StockMeasures
+from stockflow.projections.stock_records import StockRecords
 from stockflow.projections.stock_spells import StockSpells
 
-if TYPE_CHECKING:
-    from django.db import models
 
-    from stockflow.fields import StockReference
-
-_CHUNK: Final = 500
-
-
-class Stock(StockMeasures, StockSpells, StockCohorts):
+class Stock(StockRecords, Connections, StockMeasures, StockSpells, StockCohorts):
     """The objects whose stock field is in one of some states.
 
     ::
 
         pipeline = Stock("pipeline", Lead.temperature, states=["hot", "warm"])
         pipeline.count(at=march_3, by="channel")
+        web = Stock("web", Lead.temperature, states=["hot"], where={"channel": "web"})
+        staff = Stock("staff", queryset=User.objects.filter(is_staff=True), frequency="daily")
 
     Every answer comes from the log, by one statement, so one about the past stays what it was.
+    A *sampled* stock, as the last one is, has no log: it is counted when it is asked and at its
+    frequency, and has no past but its records. So is one with a ``where=`` that is no declared
+    facet. ``is_sampled`` tells, as do its repr and its definition.
 
     Args:
         slug: What identifies it among the stocks.
         reference: The stock field as its model gives it. Asked of a child or proxy, only that
             model's objects count.
         states: The states that belong to it.
+        where: For some facets the value, or a list of values, that its objects have.
+        queryset: What it is instead of all these, which makes it sampled.
+        facets: What its records are split by: facets, or pairs of a facet and the prefix that
+            leads to it.
+        frequency: How often the periodic schedule writes its record, such as ``"daily"``.
+        before_count: Functions of the stock, called before a record is written.
+        after_count: Functions of the stock and its record, called afterwards.
         name: What to show; made from the slug where it is not given.
         description: What to say about it.
 
     Raises:
         InvalidDeclaration: If the slug is taken, the reference is none, or a state is unknown
             to the field.
+        UnknownFacet: If the field does not declare one of *facets*.
+        UnknownFacetValue: If a facet of *where* cannot have the value.
     """
 
-    def __init__(
-        self,
-        slug: str,
-        reference: "StockReference",
-        *,
-        states: Iterable[str],
-        name: str = "",
-        description: str = "",
-    ) -> None:
-        self.slug, self.reference, self.description = slug, reference, description
-        _check_reference(slug, reference)
-        self.states = _checked_states(slug, reference, states)
-        registry.register(registry.declared.stocks, self)
-        self.name = name or registry.readable(slug)
-
-    def __repr__(self) -> str:
-        return f"<Stock: {self.slug}>"
-
-    @cached_property
-    def places(self) -> frozenset[Place]:
-        """Where its objects are: each model, field and state."""
-        reference = self.reference
-        return frozenset(
-            Place(model, reference.name, state)
-            for model in reference.model_labels
-            for state in self.states
-        )
-
-    @property
-    def using(self) -> str:
-        """The alias of the database that answers."""
-        return router.db_for_read(self.reference.model)
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        made = kind_of(*args[1:2], **options) if cls is Stock else cls
+        return cast(Self, object.__new__(made))
 
     @overload
     def count(self, at: datetime | None = None, by: None = None, **known: Unpack[Known]) -> int: ...
@@ -125,10 +102,10 @@ class Stock(StockMeasures, StockSpells, StockCohorts):
             using=using,
             now=now,
             known=known,
-            split=lookup is not None,
+            split=lookup is not None or self.is_narrowed,
         )
         found = levels(
-            counted.changes,
+            self.own(counted.changes),
             buckets=0,
             stock=self.places,
             value_of=value_of(self.reference, lookup),
@@ -186,8 +163,9 @@ class Stock(StockMeasures, StockSpells, StockCohorts):
         found, holds = as_known.members(
             self.reference, self.states, _after(at, now), using=using, now=now, known=known
         )
+        found = [row for row in found if self.holds(row[2])]
         lifecycles = [UUID(row[0]) for row in found]
-        objects = _fetch(self.reference.model, using, lifecycles)
+        objects = objects_of(self.reference.model, using, lifecycles)
         facets_in = values_of(self.reference)
         return Answer(
             (
@@ -196,45 +174,6 @@ class Stock(StockMeasures, StockSpells, StockCohorts):
             ),
             *holds,
         )
-
-
-def level_series(
-    stocks: Iterable[Stock],
-    start: datetime,
-    end: datetime,
-    *,
-    every: Grain | timedelta,
-    by: By | None,
-    tz: tzinfo | None,
-    known: Known,
-) -> dict[str, Series]:
-    """Return the series of several stocks of one database, by slug, from one statement."""
-    asked = list(stocks)
-    lookups = [lookup_of(stock.reference, by) for stock in asked]
-    using = asked[0].using
-    now = conf.now(using)
-    cut = begun(start, end, every, tz, now)
-    counted = as_known.changes(
-        [stock.reference for stock in asked],
-        bounds_of(start, cut),
-        using=using,
-        now=now,
-        known=known,
-        split=by is not None,
-    )
-    answers = {}
-    for stock, lookup in zip(asked, lookups, strict=True):
-        found = levels(
-            counted.changes,
-            buckets=len(cut),
-            stock=stock.places,
-            value_of=value_of(stock.reference, lookup),
-        )
-        ends = {value: level[1:] for value, level in found.items()}
-        answers[stock.slug] = Series(
-            cut, ends, counted.holds.settled_until, lookup, counted.holds.position
-        )
-    return answers
 
 
 def _after(at: datetime | None, now: datetime) -> int:
@@ -249,44 +188,16 @@ def _after(at: datetime | None, now: datetime) -> int:
     return to_micros(at) + 1
 
 
-def _fetch(model: "type[models.Model]", using: str, lifecycles: list[UUID]) -> dict[UUID, Any]:
-    objects: dict[UUID, Any] = {}
-    for first in range(0, len(lifecycles), _CHUNK):
-        rows = model._base_manager.using(using).filter(
-            stock_lifecycle__in=lifecycles[first : first + _CHUNK]
-        )
-        objects.update((row.stock_lifecycle, row) for row in rows)  # type: ignore[attr-defined]
-    return objects
+def kind_of(reference: Any = None, **options: Any) -> type[Stock]:
+    """Return which kind of stock it is that is declared so."""
+    from stockflow.projections.narrowed import NarrowedStock  # noqa: PLC0415  a kind of this one
+    from stockflow.projections.sampled import SampledStock  # noqa: PLC0415  as above
 
-
-def _check_reference(slug: str, reference: object) -> None:
-    from stockflow.fields import StockReference  # noqa: PLC0415  importable without the app registry
-
-    if not isinstance(reference, StockReference):
-        raise InvalidDeclaration(
-            f"Stock {slug!r} needs a stock field as its model gives it, such as "
-            f"Lead.temperature, not {reference!r}."
-        )
-    if reference.model._meta.abstract:
-        raise InvalidDeclaration(
-            f"Stock {slug!r}: {reference.label} is abstract and has no objects; declare a stock "
-            "for each of its children."
-        )
-
-
-def _checked_states(
-    slug: str, reference: "StockReference", states: Iterable[str]
-) -> frozenset[str]:
-    known = ", ".join(map(repr, sorted(reference.states)))
-    asked = frozenset([states] if isinstance(states, str) else states)
-    if isinstance(states, str) or not asked:
-        raise InvalidDeclaration(
-            f"Stock {slug!r} needs a list of states of {reference.label}, not {states!r} (it has: {known})."
-        )
-    unknown = asked - reference.states
-    if unknown and not reference.open_states:
-        names = ", ".join(map(repr, sorted(unknown)))
-        raise InvalidDeclaration(
-            f"Stock {slug!r}: {reference.label} has no state {names} (it has: {known})."
-        )
-    return asked
+    where = options.get("where")
+    if options.get("queryset") is not None:
+        return SampledStock
+    reference = options.get("reference", reference)
+    if not where or not is_reference(reference):
+        return Stock
+    is_exact = all(is_declared(reference, by) or not isinstance(by, str) for by in where)
+    return NarrowedStock if is_exact else SampledStock

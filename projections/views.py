@@ -84,6 +84,8 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the objects that are in one stock, or were at an instant."""
     stock = _find(registry.declared.stocks, slug, "stock")
     require_view(request.user, [stock])
+    if stock.is_sampled:
+        raise Http404(f"The stock {slug!r} is sampled: the log knows nothing of its members.")
     form = InstantForm(request.GET.dict(), conf.now(stock.using))
     told = {"title": stock.name, "stock": stock, "form": form}
     if not form.is_valid():

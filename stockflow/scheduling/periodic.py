@@ -86,14 +86,15 @@ def register(
         tz: The zone of the cron expression; ``STOCKFLOW_TIME_ZONE`` by default.
         catch_up: Make one run for each period missed; else the missed ones are skipped.
         at_most: A run that has not ended after so long is taken for dead.
-        name: What identifies its runs; the function's module and name by default.
+        name: What identifies its runs; the function's module and name by default, with the slug
+            of what it is a method of, such as a stock's ``save_count``.
 
     Raises:
         InvalidDeclaration: If the rhythm is none, or the name is another function's.
     """
-    name = name or f"{function.__module__}.{function.__qualname__}"
+    name = name or _name_of(function)
     known = JOBS.get(name)
-    if known is not None and known.function is not function:
+    if known is not None and known.function != function:  # a bound method is another one each time
         raise InvalidDeclaration(
             f"There is a periodic job {name!r} already: give this one a name=."
         )
@@ -101,6 +102,12 @@ def register(
     job = Job(name, function, rhythm, catch_up, at_most, tuple(args), dict(kwargs or {}))
     JOBS[name] = job
     return job
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    slug = getattr(getattr(function, "__self__", None), "slug", None)
+    name = f"{function.__module__}.{function.__qualname__}"
+    return name if slug is None else f"{name} of {slug}"
 
 
 def periodic(frequency: str | None = None, **options: Any) -> Callable[[Function], Function]:

@@ -211,7 +211,10 @@ def test_what_cannot_be_asked_is_refused(
     [
         pytest.param([], ["lead"], "needs sources and sinks", id="no-source"),
         pytest.param([None], [None], "with a Stock among them", id="outside-only"),
-        pytest.param(["lead"], ["hot"], "'hot' is no Stock", id="a-state"),
+        pytest.param(["lead"], [1], "1 is no Stock, nor a state", id="a-number"),
+        pytest.param(
+            ["lead"], ["tepid"], "'tepid' is no Stock, nor a state of crm.Lead", id="a-state"
+        ),
         pytest.param(
             ["lead"],
             ["ticket"],
