@@ -19,7 +19,7 @@ from stockflow.projections.frames import Framed
 from stockflow.projections.statements import Holds, Known
 
 if TYPE_CHECKING:
-    from django.db.models import Q
+    from django.db.models import Q, QuerySet
 
     from stockflow.fields import StockReference
 
@@ -55,6 +55,7 @@ class Countable(Protocol):
     @property
     def is_narrowed(self) -> bool: ...
     def own(self, changes: Iterable[Change]) -> list[Change]: ...
+    def all(self) -> "QuerySet[Any]": ...
     @property
     def row_condition(self) -> "Q | None": ...
 

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 def rows_of(stock: "Countable") -> "QuerySet[Any]":
     """Return the rows that are in a stock now; those not adopted yet are in none."""
-    name = stock.reference.name
-    return stock.reference.model._default_manager.using(stock.using).filter(
-        **{f"{name}__in": stock.states, "stock_lifecycle__isnull": False}
+    model = stock.reference.model
+    found = model._default_manager.using(stock.using).filter(
+        **{f"{stock.reference.name}__in": stock.states, "stock_lifecycle__isnull": False}
     )
+    return found.filter(pk__in=stock.all().values("pk")) if stock.is_narrowed else found
 
 
 def live_counts(stock: "Countable", lookup: str | None) -> dict[Value, int] | None:

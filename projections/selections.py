@@ -12,6 +12,7 @@ from django.http import QueryDict
 from stockflow.domain.cells import NOT_RECORDED
 from stockflow.errors import InvalidSelection
 from stockflow.projections import registry
+from stockflow.projections.counting import slug_of
 from stockflow.projections.facets import By, Facet, lookup_of
 from stockflow.projections.rows_now import rows_of
 
@@ -86,7 +87,7 @@ class FacetSelection:
     @property
     def slug(self) -> str:
         """The facet's slug or, where none is declared, its lookup."""
-        return self.facet.slug if isinstance(self.facet, Facet) else self.facet
+        return slug_of(self.facet)
 
     @property
     def parameter(self) -> str:
