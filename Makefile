@@ -36,7 +36,7 @@ test-postgres: $(VENV)/.installed-test  ## Run the tests on the PostgreSQL of DA
 	@case "$$DATABASE_URL" in \
 	postgres://*|postgresql://*) \
 	    echo '==> Testing on PostgreSQL'; \
-	    COVERAGE_FILE=.coverage.postgresql $(PYTEST) -m 'not packaging' $(ARGS);; \
+	    COVERAGE_FILE=.coverage.postgresql $(PYTEST) -m 'not once' $(ARGS);; \
 	*) \
 	    echo '==> Left out: the tests on PostgreSQL. To run them, name a server, such as'; \
 	    echo '    make $@ DATABASE_URL=postgres://postgres@127.0.0.1:5432/stockflow';; \

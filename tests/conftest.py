@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,3 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=200,
         help="How many random alterations of the log `verify` must find.",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks no database, by its folder, so that it is not run on each of them."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        if folder == "domain" or (folder == "house" and not item.get_closest_marker("django_db")):
+            item.add_marker("once")

@@ -30,6 +30,9 @@ def database(url: str | None, suffix: str = "") -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": parts.port or "",
+        # Tests kill their own processes, never the server: what is committed need not wait for
+        # the disk.
+        "OPTIONS": {"options": "-c synchronous_commit=off"},
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.house import source
 
-pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.xdist_group("packaging")
 
 PLACES = {
     "stockflow": Path("stockflow"),
