@@ -14,8 +14,8 @@ from stockflow.bulk.statements import Statements
 CHUNK = 5_000
 """How many objects one transaction takes where instances are loaded."""
 
-UNIFORM_CHUNK = 25_000
-"""As above, where SQL does all: each commit writes the same pages of the log's indexes again."""
+UNIFORM_CHUNK = 5_000
+"""As above, where SQL does all; PostgreSQL would compile the plans of larger ones, for nothing."""
 
 Progress = Callable[[int], object]
 """Told after each chunk how many objects it had, such as the ``update`` of a tqdm bar."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from django.db import connections, router, transaction
 
@@ -12,6 +11,7 @@ from stockflow.eventstore.append import append_opening
 from stockflow.fence.comparing import CHUNK, Difference
 from stockflow.fence.reconciling import TOLD, adjust
 from stockflow.ledgers import Pending
+from stockflow.lifecycles import new_lifecycle
 from stockflow.settling import due, settle
 from stockflow.subjects import locked_rows, subject_of
 from stockflow.tables import Kind
@@ -146,7 +146,7 @@ def _open(using: str, row: Any, behind: Behind) -> None:
     """Write the companion that a subject lacks, with its opening events."""
     at, subject = conf.now(using), subject_of(type(row))
     _take(row, behind)
-    row.stock_lifecycle, row.stock_changed_at = uuid4(), at
+    row.stock_lifecycle, row.stock_changed_at = new_lifecycle(), at
     row.stock_version = len(subject.fields)
     events = [
         Pending(name, Kind.RECONCILED, None, None, state, at, row._facet_values(), TOLD)

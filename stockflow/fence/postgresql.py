@@ -11,10 +11,9 @@ from typing import Any
 from stockflow.fence import texts
 from stockflow.fence.sql import (
     Dialect,
-    agreements,
     disagreement,
-    last_event,
     open_field,
+    plainly_recorded,
     related_columns,
     unrecorded_relation,
 )
@@ -112,6 +111,8 @@ def _joined(fenced: Fenced, rows: str, kind: str = "") -> str:
 def _inserted(fenced: Fenced) -> str:
     if fenced.is_root:
         told = f"c.stock_lifecycle IS NULL OR {disagreement(_SQL, fenced, 'c', 'c')}"
+        if plainly := plainly_recorded(_SQL, fenced, "c"):
+            told = f"NOT {plainly} AND ({told})"
         return f"EXISTS (SELECT 1 FROM {_NEW} c WHERE {told})"
     key = f"r.{_SQL.quote(fenced.root._meta.pk.column)}"
     told = f"r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'c', 'r')})"
@@ -119,41 +120,27 @@ def _inserted(fenced: Fenced) -> str:
 
 
 def _update(fenced: Fenced) -> str:
-    parts = [f"  IF NOT EXISTS ({_changes(fenced.columns)}) THEN RETURN NULL; END IF;"]
-    text = texts.changed(fenced)
-    if recorded := _recorded(fenced):
-        parts.append(f"  IF {recorded} THEN RETURN NULL; END IF;")
+    text, parts = texts.changed(fenced), []
+    if plainly := plainly_recorded(_SQL, fenced, "c"):
+        astray = f"EXISTS (SELECT 1 FROM {_NEW} c WHERE NOT {plainly})"
+        parts.append(
+            f"  IF NOT (EXISTS ({_unrisen(fenced)}) OR {astray}) THEN RETURN NULL; END IF;"
+        )
+    parts.append(f"  IF NOT EXISTS ({_changes(fenced.columns)}) THEN RETURN NULL; END IF;")
     if fenced.is_root:
         parts += [_unlinked(fenced), _unadopted(fenced)]
     told = _wrong_root(fenced) if fenced.is_root else _wrong_child(fenced)
     return "\n".join([*parts, *(_refuse(f"EXISTS ({query})", text) for query in told)])
 
 
-def _recorded(fenced: Fenced) -> str:
-    """Return when all is plainly well: each row is as the last event of its lifecycle says.
-
-    That is the ordinary save, found by one look at the log; anything else is looked at closely.
-    """
-    names = {field.name for field in fenced.fields}
-    if not fenced.is_root or len(names) != 1 or not names.issuperset(fenced.facets):
-        return ""
-    (field,) = fenced.fields
-    last = last_event(_SQL, "c.stock_lifecycle")
-    tests = [
-        "e.version = c.stock_version",
-        f"e.field = '{field.name}'",
-        f"e.target = c.{_SQL.quote(field.column)}",
-        *agreements(_SQL, "c", fenced.own(field.name)),
-    ]
-    found = f"SELECT 1 FROM ({last}) e WHERE {' AND '.join(tests)}"
-    told = [
-        f"EXISTS ({_parted(fenced)})",
-        f"EXISTS (SELECT 1 FROM {_NEW} c WHERE NOT EXISTS ({found}))",
-    ]
-    if related_columns(fenced):
-        versions = "SELECT stock_lifecycle, stock_version FROM"
-        told.append(f"EXISTS ({versions} {_NEW} INTERSECT {versions} {_OLD})")
-    return f"NOT ({' OR '.join(told)})"
+def _unrisen(fenced: Fenced) -> str:
+    """Return the query of the rows that are not the same object's at a later version."""
+    same = f"SELECT {_SQL.quote(fenced.key)}, stock_lifecycle,"
+    return (
+        f"SELECT 1 FROM ({same} stock_version AS v FROM {_NEW} "
+        f"UNION ALL {same} -stock_version FROM {_OLD}) x GROUP BY {_SQL.quote(fenced.key)}, "
+        "stock_lifecycle HAVING count(*) <> 2 OR sum(v) <= 0"
+    )
 
 
 def _parted(fenced: Fenced) -> str:

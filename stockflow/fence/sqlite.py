@@ -9,6 +9,7 @@ from stockflow.fence.sql import (
     Dialect,
     disagreement,
     open_field,
+    plainly_recorded,
     related_columns,
     unrecorded_relation,
 )
@@ -79,6 +80,8 @@ def _with_root(fenced: Fenced, row: str, condition: str) -> str:
 def _insert(fenced: Fenced) -> str:
     if fenced.is_root:
         wrong = f"NEW.stock_lifecycle IS NULL OR {disagreement(_SQL, fenced, 'NEW', 'NEW')}"
+        if plainly := plainly_recorded(_SQL, fenced, "NEW"):
+            wrong = f"NOT {plainly} AND ({wrong})"
     else:
         told = disagreement(_SQL, fenced, "NEW", "r")
         wrong = "NOT " + _with_root(fenced, "NEW", f"(r.stock_lifecycle IS NULL OR NOT ({told}))")
@@ -93,9 +96,17 @@ def _update(fenced: Fenced) -> str:
         )
         unlinked = f"{_raise(texts.unlinked(fenced))} WHERE {unlinked}; "
         wrong = _wrong_root(fenced)
+        if plainly := plainly_recorded(_SQL, fenced, "NEW"):
+            changed = f"({changed}) AND NOT ({_is_risen(fenced)} AND {plainly})"
     else:
         unlinked, wrong = "", _wrong_child(fenced)
     return f"WHEN {changed} BEGIN {unlinked}{_raise(texts.changed(fenced))} WHERE {wrong}"
+
+
+def _is_risen(fenced: Fenced) -> str:
+    """Return when a row is the same object's at a later version. It is never NULL."""
+    same = " AND ".join(f"NEW.{c} IS OLD.{c}" for c in (_SQL.quote(fenced.key), "stock_lifecycle"))
+    return f"{same} AND NEW.stock_version > OLD.stock_version"
 
 
 def _changed(columns: Any) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from django.db import models
 
 from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.append import append_following, append_opening
 from stockflow.ledgers import Ledger, Pending, ledger_of
+from stockflow.lifecycles import new_lifecycle
 from stockflow.moments import moment
 from stockflow.rescheduling import changed_delays
 from stockflow.rescheduling import follow as follow_delays
@@ -82,7 +82,7 @@ def prepare_opening(instance: "StockflowModel", ledger: Ledger, work: Work) -> N
     """A new object, or a copy of one, which begins a lifecycle of its own."""
     if instance.stock_lifecycle is not None:
         ledger.pending, ledger.unconfirmed = [], []
-    set_values(instance, work, stock_lifecycle=uuid4())
+    set_values(instance, work, stock_lifecycle=new_lifecycle())
     work.base, work.taken = None, list(ledger.pending)
     work.events = [*_opening(instance, work, Kind.ENTERED), *with_facet_changes(instance, work)]
     fix(instance, work)
@@ -154,7 +154,7 @@ def prepare_following(
             return
         work.is_adopted = False
         work.events = _opening(instance, work, Kind.ADOPTED)
-        set_values(instance, work, stock_lifecycle=uuid4())
+        set_values(instance, work, stock_lifecycle=new_lifecycle())
     work.events += with_facet_changes(instance, work)
     if work.events:
         work.base = instance.stock_version

@@ -21,7 +21,10 @@ from stockflow.subjects import locked_rows, stock_fields
 from stockflow.tables import ScheduledTransition
 
 CHUNK = 2_000
-"""How many timers one transaction takes."""
+"""How many timers one transaction takes where instances are loaded."""
+
+UNIFORM_CHUNK = 5_000
+"""As above, where SQL does all; PostgreSQL would compile the plans of larger ones, for nothing."""
 
 _ROUNDS, _PAUSE = 5, 0.1
 """How often, and after how many seconds, what another worker had locked is looked at again."""
@@ -43,7 +46,7 @@ def next_due(*, using: str = "default") -> datetime | None:
 
 
 def fire_due(
-    until: datetime | None = None, *, using: str = "default", chunk_size: int = CHUNK
+    until: datetime | None = None, *, using: str = "default", chunk_size: int | None = None
 ) -> Iterator[Chunk]:
     """Fire every decay due at *until* or before, chained ones included, and yield what is committed.
 
@@ -55,19 +58,21 @@ def fire_due(
     Args:
         until: The last due instant to fire; not later than now, which is the default.
         using: The alias of the database.
-        chunk_size: How many timers one transaction takes.
+        chunk_size: How many timers one transaction takes; by default thousands.
     """
     until = until or conf.now(using)
+    size = chunk_size or CHUNK
     for turn in range(_ROUNDS):
         if turn:
             time.sleep(_PAUSE)
         busy, page = False, None
         while _due(until, using, page).exists():
-            done = _fire_next(page, until, using, chunk_size)
+            done = _fire_next(page, until, using, size)
             if done is None:  # other workers have what is left
                 break
             page, chunk = done
             busy = busy or bool(chunk.busy)
+            size = chunk_size or (UNIFORM_CHUNK if chunk.is_uniform else CHUNK)
             yield chunk
         if not busy:
             return
@@ -79,12 +84,10 @@ class Page(NamedTuple):
     Attributes:
         timers: Their keys, due instants and models.
         limit: The last instant up to which the decays that follow are fired with them.
-        is_full: Whether more may be due.
     """
 
     timers: list[tuple[int, int, str]]
     limit: datetime
-    is_full: bool
 
 
 def next_page(after: Page | None, until: datetime, using: str, size: int) -> Page | None:
@@ -99,8 +102,8 @@ def next_page(after: Page | None, until: datetime, using: str, size: int) -> Pag
     timers = list(due.values_list("id", "due_at", "model")[:size])
     if not timers:
         return None
-    is_full = len(timers) == size
-    return Page(timers, from_micros(timers[-1][1]) if is_full else until, is_full)
+    is_last = len(timers) < size
+    return Page(timers, until if is_last else from_micros(timers[-1][1]))
 
 
 def _due(until: datetime, using: str, after: Page | None = None) -> Any:
@@ -134,8 +137,9 @@ def _fire_next(
 def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
     chunk = Chunk()
     ids = [timer for timer, _, _ in page.timers]
-    if page.is_full and not careful:
+    if not careful:
         ids = _fire_setwise(page, using, chunk)
+        chunk.is_uniform = not ids
     for model, lifecycles in _by_model(ids, using, chunk) if ids else ():
         left: list[UUID] = lifecycles
         if not careful and uniform.is_uniform(model):
@@ -151,12 +155,12 @@ def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[int]:
     for timer, _, label in page.timers:
         by_label.setdefault(label, []).append(timer)
     done: set[int] = set()
-    first, last = page.timers[0][1], page.timers[-1][1]
+    first, limit = page.timers[0][1], to_micros(page.limit)
     for label in sorted(by_label):
         app, _, name = label.partition(".")
         model: Any = apps.all_models[app].get(name) if app in apps.all_models else None
         if model is not None and uniform.is_uniform(model):
-            done |= Setwise(model, using).fire(first, last, by_label[label])
+            done |= Setwise(model, using).fire(first, limit, by_label[label])
     chunk.fired += len(done)
     return [timer for timer, _, _ in page.timers if timer not in done]
 

@@ -56,6 +56,7 @@ class Chunk:
         held: Timers of decays whose conditions are false: tried again later.
         busy: Timers of objects that another writer has locked: left to it, or to the next run.
         failures: Decays that raised or were left to a person: tried again later, unless parked.
+        is_uniform: Whether SQL alone did all of it.
     """
 
     fired: int = 0
@@ -64,3 +65,4 @@ class Chunk:
     held: set[int] = field(default_factory=set)
     busy: set[int] = field(default_factory=set)
     failures: dict[int, Failure] = field(default_factory=dict)
+    is_uniform: bool = False

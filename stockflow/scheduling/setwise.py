@@ -3,6 +3,7 @@
 Four statements move them all: the lock, the events, the rows, the timers.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from stockflow import conf
 from stockflow.bulk.cells import facets_sql
 from stockflow.bulk.chunks import last_join, originator_of
 from stockflow.bulk.commands import clocked_values
-from stockflow.bulk.rows import among
+from stockflow.bulk.rows import among, array_type
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import MICROSECOND, to_micros
 from stockflow.domain.machine import Machine
@@ -52,6 +53,17 @@ def moves_of(machine: Machine) -> dict[tuple[str, str], Move] | None:
     return found
 
 
+class Due(NamedTuple):
+    """A timer whose object is locked, and where its row is."""
+
+    timer: int
+    row: Any
+    at: int
+    version: int
+    transition: str
+    state: str
+
+
 class Setwise:
     """The statements for the objects of one model with one stock field, all of one chunk."""
 
@@ -62,39 +74,40 @@ class Setwise:
         self.field = self.subject.fields[0]
         self.is_postgresql = self.connection.vendor == "postgresql"
         quote: Any = self.connection.ops.quote_name
-        columns = self.subject.columns
+        columns, pk = self.subject.columns, self.subject.table._meta.pk
         names = (self.field.name, self.field.since_name, self.field.due_name)
         self.state, self.since, self.due = (quote(columns[name].column) for name in names)
         self.changed_at = quote(columns["stock_changed_at"].column)
         self.table = quote(self.subject.table._meta.db_table)
-        self.pk = quote(self.subject.table._meta.pk.column)
+        # What names a row fastest: on SQLite that is a number, whatever the primary key.
+        self.key = quote(pk.column) if self.is_postgresql else "rowid"
+        self.key_type = array_type(self.connection, pk)
 
-    def fire(self, first: int, last: int, ids: Sequence[int]) -> set[int]:
-        """Fire those of the timers *ids*, due from *first* to *last*, that SQL alone can.
+    def fire(self, first: int, limit: int, ids: Sequence[int]) -> set[int]:
+        """Fire those of the timers *ids*, due from *first* on, that SQL alone can.
+
+        That is none where what they lead to is due at *limit* or before, too.
 
         Returns:
             The timers that are done with.
         """
         moves = moves_of(machine_of(self.model, self.field.name))
-        if moves is None or not self._is_able():
+        if moves is None:
             return set()
-        if any(move.following and first + move.micros <= last for move in moves.values()):
+        if any(move.following and first + move.micros <= limit for move in moves.values()):
             return set()
-        found: dict[Move, list[int]] = {}
-        for timer, state, transition in self._locked(ids, last):
-            if (state, transition) in moves:
-                found.setdefault(moves[state, transition], []).append(timer)
-        done = [timer for timers in found.values() for timer in timers]
+        found: dict[Move, list[Due]] = {}
+        done = []
+        for one in self._locked(ids, limit):
+            if (one.state, one.transition) in moves:
+                found.setdefault(moves[one.state, one.transition], []).append(one)
+                done.append(one)
         if done:
             self._append(list(found), done)
-            self._update(list(found), done)
-            for move, timers in found.items():
-                self._set_timers(move, timers)
-        return set(done)
-
-    def _is_able(self) -> bool:
-        # UPDATE ... FROM is of SQLite 3.33.
-        return self.is_postgresql or self.connection.Database.sqlite_version_info >= (3, 33)
+            for move, some in found.items():
+                self._update(move, [one.row for one in some])
+                self._set_timers(move, [one.timer for one in some])
+        return {one.timer for one in done}
 
     def _instant(self, micros: str) -> str:
         """Return the expression of an instant as its column holds it."""
@@ -109,27 +122,29 @@ class Setwise:
             cursor.execute(sql, values)
             return cursor.fetchall() if sql.startswith("SELECT") else cursor.rowcount
 
-    def _locked(self, ids: Sequence[int], last: int) -> list[tuple[int, str, str]]:
+    def _locked(self, ids: Sequence[int], limit: int) -> list[Due]:
         """Lock the objects whose rows say what their timers say, and read which they are."""
         test, chosen = among(self.connection, "t.id", ids)
         lock = " FOR NO KEY UPDATE OF r SKIP LOCKED" if self.is_postgresql else ""
-        at = self._instant("t.due_at")
         sql = (
-            f"SELECT t.id, r.{self.state}, t.transition FROM stockflow_scheduledtransition t "
+            f"SELECT t.id, r.{self.key}, t.due_at, t.version, t.transition, r.{self.state} "
+            f"FROM stockflow_scheduledtransition t "
             f"JOIN {self.table} r ON r.stock_lifecycle = t.lifecycle WHERE {test} "
-            f"AND t.field = %s AND t.due_at <= %s AND t.parked_at IS NULL AND (t.retry_at IS NULL OR t.retry_at <= %s) "
-            f"AND r.{self.due} = {at} AND r.{self.changed_at} <= {at} ORDER BY r.{self.pk}{lock}"
+            "AND t.field = %s AND t.due_at <= %s AND t.parked_at IS NULL "
+            "AND (t.retry_at IS NULL OR t.retry_at <= %s) "
+            f"AND r.{self.due} = {self._instant('t.due_at')} AND r.{self.changed_at} <= r.{self.due} "
+            f"ORDER BY t.due_at, t.id{lock}"
         )
-        values = [*chosen, self.field.name, last, to_micros(conf.now(self.using))]
-        found: list[tuple[int, str, str]] = self._execute(sql, values)
-        return found
+        values = [*chosen, self.field.name, limit, to_micros(conf.now(self.using))]
+        return [Due(*row) for row in self._execute(sql, values)]
 
-    def _append(self, moves: Sequence[Move], ids: Sequence[int]) -> None:
-        test, chosen = among(self.connection, "t.id", ids)
+    def _append(self, moves: Sequence[Move], done: Sequence[Due]) -> None:
+        """Append the events in due order."""
         join, join_values = last_join(self.connection, self.subject, self.field.name)
         clock, clock_values = clock_of(self.connection)
-        target, target_values = self._case(moves, {move: ("%s", [move.target]) for move in moves})
+        target, target_values = _target(moves, self.state)
         facets = facets_sql(self.connection, self.subject, self.field.name)
+        source, source_values = self._source(done, join)
         cause = cause_text("' || t.due_at || '", "' || t.version || '")
         cause = bytes_of(self.connection, f"""'{{"cause":{cause}}}'""")
         sql = (
@@ -138,49 +153,54 @@ class Setwise:
             "recorded_at, actor, reason, correlation, payload) "
             f"SELECT '{STOCKFLOW}', {originator_of(self.connection)}, r.stock_version + 1, %s, "
             f"COALESCE(l.model, %s), %s, %s, t.transition, r.{self.state}, {target}, "
-            f"l.target_facets, {facets}, t.due_at, {clock}, %s, '', '', {cause} "
-            f"FROM stockflow_scheduledtransition t JOIN {self.table} r "
-            f"ON r.stock_lifecycle = t.lifecycle{join} WHERE {test} ORDER BY t.due_at, t.id"
+            f"l.target_facets, {facets}, t.due_at, {clock}, %s, '', '', {cause} FROM {source}"
         )
         kind, label = Kind.MOVED, self.model._meta.label_lower
         before = [TOPICS[kind], label, self.field.name, kind.value, *target_values]
-        self._require(
-            self._execute(sql, [*before, *clock_values, SCHEDULE, *join_values, *chosen]), len(ids)
-        )
+        values = [*before, *clock_values, SCHEDULE, *source_values, *join_values]
+        self._require(self._execute(sql, values), len(done))
 
-    def _update(self, moves: Sequence[Move], ids: Sequence[int]) -> None:
-        test, chosen = among(self.connection, "t.id", ids)
-        target, target_values = self._case(moves, {move: ("%s", [move.target]) for move in moves})
-        null = "NULL::timestamptz" if self.is_postgresql else "NULL"
-        dues: dict[Move, tuple[str, list[Any]]] = {
-            move: (self._instant(f"t.due_at + {move.micros}") if move.following else null, [])
-            for move in moves
-        }
-        due, due_values = self._case(moves, dues)
-        at = self._instant("t.due_at")
+    def _source(self, done: Sequence[Due], join: str) -> tuple[str, list[Any]]:
+        """Return what follows FROM: rows ``r``, timers ``t`` and *join*, in the order of *done*."""
+        if self.is_postgresql:
+            _, rows, dues, versions, transitions, _ = (
+                list(column) for column in zip(*done, strict=True)
+            )
+            return (
+                f"unnest(%s::{self.key_type}[], %s::bigint[], %s::bigint[], %s::text[]) "
+                "WITH ORDINALITY AS t(key, due_at, version, transition, n) "
+                f"JOIN {self.table} r ON r.{self.key} = t.key{join} ORDER BY t.n"
+            ), [rows, dues, versions, transitions]
+        # CROSS JOIN keeps SQLite to the order of the loops, so that nothing need be sorted.
+        return (
+            "json_each(%s) v CROSS JOIN stockflow_scheduledtransition t ON t.id = v.value "
+            f"CROSS JOIN {self.table} r ON r.stock_lifecycle = t.lifecycle{join}"
+        ), [json.dumps([one.timer for one in done])]
+
+    def _update(self, move: Move, rows: Sequence[Any]) -> None:
+        test, chosen = among(self.connection, f"r.{self.key}", rows)
         quote, clocked = self.connection.ops.quote_name, clocked_values(self.model)
         also = "".join(f", {quote(field.column)} = %s" for field in clocked)
         same = [f.get_db_prep_save(value, self.connection) for f, value in clocked.items()]
+        due, due_values = self._following(move)
         sql = (
             f"UPDATE {self.table} AS r SET stock_version = r.stock_version + 1, "
-            f"{self.state} = {target}, {self.since} = {at}, {self.due} = {due}, "
-            f"{self.changed_at} = {at}{also} FROM stockflow_scheduledtransition t "
-            f"WHERE r.stock_lifecycle = t.lifecycle AND {test}"
+            f"{self.state} = %s, {self.since} = r.{self.due}, {self.due} = {due}, "
+            f"{self.changed_at} = r.{self.due}{also} WHERE {test}"
         )
-        self._require(self._execute(sql, [*target_values, *due_values, *same, *chosen]), len(ids))
+        self._require(self._execute(sql, [move.target, *due_values, *same, *chosen]), len(rows))
 
-    def _case(
-        self, moves: Sequence[Move], values: dict[Move, tuple[str, list[Any]]]
-    ) -> tuple[str, list[Any]]:
-        """Return the expression of what differs between *moves*."""
-        if len(moves) == 1:
-            return values[moves[0]]
-        parts, found = [], list[Any]()
-        for move in moves:
-            sql, its = values[move]
-            parts.append(f"WHEN r.{self.state} = %s AND t.transition = %s THEN {sql}")
-            found += [move.source, move.transition, *its]
-        return f"CASE {' '.join(parts)} END", found
+    def _following(self, move: Move) -> tuple[str, list[Any]]:
+        """Return when the decay after *move* is due."""
+        if not move.following:
+            return "NULL", []
+        if self.is_postgresql:
+            return f"r.{self.due} + %s * interval '1 microsecond'", [move.micros]
+        return (
+            f"(SELECT {self._instant(f't.due_at + {move.micros}')} "
+            "FROM stockflow_scheduledtransition t "
+            "WHERE t.lifecycle = r.stock_lifecycle AND t.field = %s)"
+        ), [self.field.name]
 
     def _set_timers(self, move: Move, ids: Sequence[int]) -> None:
         name = "stockflow_scheduledtransition"
@@ -188,10 +208,10 @@ class Setwise:
         if not move.following:
             self._execute(f"DELETE FROM {name} WHERE {test}", chosen)
             return
+        version = f"SELECT r.stock_version FROM {self.table} r WHERE r.stock_lifecycle = lifecycle"
         sql = (
-            f"UPDATE {name} SET version = r.stock_version, transition = %s, due_at = due_at + %s, "
-            "attempts = 0, error = '', retry_at = NULL, released_at = NULL "
-            f"FROM {self.table} r WHERE r.stock_lifecycle = lifecycle AND {test}"
+            f"UPDATE {name} SET version = ({version}), transition = %s, due_at = due_at + %s, "
+            f"attempts = 0, error = '', retry_at = NULL, released_at = NULL WHERE {test}"
         )
         self._require(self._execute(sql, [move.following, move.micros, *chosen]), len(ids))
 
@@ -201,3 +221,12 @@ class Setwise:
                 f"{expected - found} of {expected} rows of {self.model._meta.label} changed under "
                 "the lock: is transaction_mode IMMEDIATE? Run the schedule again."
             )
+
+
+def _target(moves: Sequence[Move], state: str) -> tuple[str, list[str]]:
+    """Return the expression of the state that row ``r`` moves to."""
+    if len(moves) == 1:
+        return "%s", [moves[0].target]
+    values = [value for move in moves for value in (move.source, move.transition, move.target)]
+    whens = f"WHEN r.{state} = %s AND t.transition = %s THEN %s " * len(moves)
+    return f"CASE {whens}END", values

@@ -126,6 +126,40 @@ def test_a_facet_without_event_where_all_facets_are_columns() -> None:
     works_without_the_fence(lambda: run(sql))
 
 
+NEXT = {"version": 2, "field": "phase", "target": "off", "target_facets": '{"kind":"a"}'}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"version": 3}, id="a later version"),
+        pytest.param({"version": 0}, id="an earlier version"),
+        pytest.param({"target": "on"}, id="another state"),
+        pytest.param({"target_facets": '{"kind":"b"}'}, id="another facet"),
+        pytest.param({"target_facets": '{"kind":"ab"}'}, id="a longer facet"),
+        pytest.param(
+            {"target_facets": """{"kind":"\\"kind\\":\\"a\\""}"""}, id="a facet that quotes it"
+        ),
+        pytest.param({"field": "another"}, id="another field"),
+    ],
+)
+def test_the_quick_look_believes_no_other_event(wrong: dict[str, Any]) -> None:
+    """An ordinary change is passed by one look at the last event; all of it must fit."""
+    Lamp.objects.create(kind="a")
+    sql = "UPDATE crm_lamp SET phase = 'off', stock_version = 2"
+
+    def change(values: dict[str, Any]) -> int:
+        event = Event.objects.get(version=1)
+        event.pk, event.kind, event.topic = None, "moved", "stockflow:moved"
+        for name, value in {**NEXT, **values}.items():
+            setattr(event, name, value)
+        event.save(force_insert=True)
+        return run(sql)
+
+    refused("a state, facet or version in crm_lamp would change", lambda: change(wrong))
+    assert change({}) == 1
+
+
 def test_a_lifecycle_whose_log_agrees() -> None:
     """Not even to a lifecycle in the same state and version is a row given away."""
     lamp = Lamp.objects.create()

@@ -42,7 +42,7 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     if way == "setwise":
         monkeypatch.setattr(Setwise, "_append", counting(Setwise._append))
     else:
-        monkeypatch.setattr(Setwise, "_is_able", lambda _: False)
+        monkeypatch.setattr(Setwise, "fire", lambda *_: set())
     if way == "uniform":
         monkeypatch.setattr(uniform, "fire", counting(uniform.fire))
     if way == "methods":

@@ -28,11 +28,13 @@ FOR EACH STATEMENT EXECUTE FUNCTION stockflow_refuse(
 -- A transaction is known by a hash of its number and its beginning: the number alone may be
 -- another transaction's in the cluster that a waiting event was restored from.
 CREATE FUNCTION stockflow_enlist() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    this bigint := hashint8extended(
+        pg_current_xact_id()::text::bigint, (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint
+    );
 BEGIN
     INSERT INTO stockflow_unsequenced (event, application, transaction_id)
-    SELECT id, application, hashint8extended(
-        pg_current_xact_id()::text::bigint, (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint
-    ) FROM added;
+    SELECT id, application, this FROM added;
     RETURN NULL;
 END $$;
 
