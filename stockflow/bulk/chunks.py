@@ -57,10 +57,10 @@ def pages(queryset: "models.QuerySet[Any]", size: int) -> Iterator[list[Any]]:
     end = rows.order_by(f"-{key}").first()
     if end is None:
         return
-    page = rows.filter(**{f"{key}__lte": end})
+    page = rows = rows.filter(**{f"{key}__lte": end})
     while keys := list(dict.fromkeys(page[:size])):
         yield keys
-        page = rows.filter(**{f"{key}__lte": end, f"{key}__gt": keys[-1]})
+        page = rows.filter(**{f"{key}__gt": keys[-1]})
 
 
 def lock(model: type[models.Model], using: str, keys: Sequence[Any]) -> "models.QuerySet[Any]":

@@ -78,15 +78,24 @@ def fire_due(
             return
 
 
+class Waiting(NamedTuple):
+    """What is read of a timer before its object is locked."""
+
+    id: int
+    due_at: int
+    model: str
+    lifecycle: UUID
+
+
 class Page(NamedTuple):
     """Some timers in due order.
 
     Attributes:
-        timers: Their keys, due instants and models.
+        timers: What is known of them so far.
         limit: The last instant up to which the decays that follow are fired with them.
     """
 
-    timers: list[tuple[int, int, str]]
+    timers: list[Waiting]
     limit: datetime
 
 
@@ -99,11 +108,11 @@ def next_page(after: Page | None, until: datetime, using: str, size: int) -> Pag
     due = _due(until, using, after)
     if connections[using].features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True, no_key=True)
-    timers = list(due.values_list("id", "due_at", "model")[:size])
+    timers = [Waiting(*timer) for timer in due.values_list(*Waiting._fields)[:size]]
     if not timers:
         return None
     is_last = len(timers) < size
-    return Page(timers, until if is_last else from_micros(timers[-1][1]))
+    return Page(timers, until if is_last else from_micros(timers[-1].due_at))
 
 
 def _due(until: datetime, using: str, after: Page | None = None) -> Any:
@@ -111,9 +120,9 @@ def _due(until: datetime, using: str, after: Page | None = None) -> Any:
     timers = ScheduledTransition.objects.using(using).filter(parked_at=None)
     due = timers.filter(Q(retry_at=None) | Q(retry_at__lte=now), due_at__lte=to_micros(until))
     if after is not None:
-        last, at, _ = after.timers[-1]
-        beyond = Q(due_at__gt=at) | Q(due_at=at, id__gt=last)
-        due = due.filter(beyond, due_at__gte=at)
+        last = after.timers[-1]
+        beyond = Q(due_at__gt=last.due_at) | Q(due_at=last.due_at, id__gt=last.id)
+        due = due.filter(beyond, due_at__gte=last.due_at)
     return due.order_by("due_at", "id")
 
 
@@ -136,11 +145,11 @@ def _fire_next(
 
 def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
     chunk = Chunk()
-    ids = [timer for timer, _, _ in page.timers]
+    timers = page.timers
     if not careful:
-        ids = _fire_setwise(page, using, chunk)
-        chunk.is_uniform = not ids
-    for model, lifecycles in _by_model(ids, using, chunk) if ids else ():
+        timers = _fire_setwise(page, using, chunk)
+        chunk.is_uniform = not timers
+    for model, lifecycles in _by_model(timers, using, chunk):
         left: list[UUID] = lifecycles
         if not careful and uniform.is_uniform(model):
             left = uniform.fire(model, lifecycles, page.limit, using, chunk)
@@ -149,32 +158,33 @@ def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
     return chunk
 
 
-def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[int]:
+def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[Waiting]:
     """Fire what SQL alone can; return the timers that are left."""
     by_label: dict[str, list[int]] = {}
-    for timer, _, label in page.timers:
-        by_label.setdefault(label, []).append(timer)
+    for timer in page.timers:
+        by_label.setdefault(timer.model, []).append(timer.id)
     done: set[int] = set()
-    first, limit = page.timers[0][1], to_micros(page.limit)
+    first, limit = page.timers[0].due_at, to_micros(page.limit)
     for label in sorted(by_label):
         app, _, name = label.partition(".")
         model: Any = apps.all_models[app].get(name) if app in apps.all_models else None
         if model is not None and uniform.is_uniform(model):
             done |= Setwise(model, using).fire(first, limit, by_label[label])
     chunk.fired += len(done)
-    return [timer for timer, _, _ in page.timers if timer not in done]
+    return [timer for timer in page.timers if timer.id not in done]
 
 
 def _by_model(
-    ids: Sequence[int], using: str, chunk: Chunk
+    timers: Sequence[Waiting], using: str, chunk: Chunk
 ) -> list[tuple[type[models.Model], list[UUID]]]:
     """Return the objects of each model, always in the same order of models."""
     labels: dict[UUID, type[Any]] = {}
-    for timer in ScheduledTransition.objects.using(using).filter(id__in=ids):
+    for timer in timers:
         try:
             model = apps.get_model(timer.model)
         except LookupError as error:
-            parking.fail(timer, error, using, chunk)
+            for one in ScheduledTransition.objects.using(using).filter(id=timer.id):
+                parking.fail(one, error, using, chunk)
             continue
         known = labels.get(timer.lifecycle, object)
         labels[timer.lifecycle] = model if issubclass(model, known) else known

@@ -4,7 +4,6 @@ from uuid import UUID
 
 import pytest
 
-from stockflow import lifecycles
 from stockflow.lifecycles import new_lifecycle
 from tests.crm.models import Lead
 
@@ -22,7 +21,7 @@ def test_they_follow_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     instants = [1_700_000_000_000_000_000 + n for n in (0, 300, 999_700, 1_000_000, 10**9)]
     made = []
     for instant in instants:
-        monkeypatch.setattr(lifecycles.time, "time_ns", lambda instant=instant: instant)
+        monkeypatch.setattr("stockflow.lifecycles.time.time_ns", lambda instant=instant: instant)
         made.append(new_lifecycle())
 
     assert made == sorted(made)
