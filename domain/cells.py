@@ -8,6 +8,7 @@ from typing import Final
 FacetValue = str | int | bool | None
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_quote = json.encoder.encode_basestring
 
 
 class _NotRecorded(Enum):
@@ -30,6 +31,8 @@ def encode_value(value: FacetValue) -> str:
     >>> encode_value("web"), encode_value(None)
     ('"web"', 'null')
     """
+    if type(value) is str:
+        return _quote(value)  # what the encoder comes to, after some looking about
     return _encode(value)
 
 

@@ -104,10 +104,12 @@ class Decay:
             InvalidDelay: If the delay is a function or a rule and gives anything else, or an
                 instant without time zone.
         """
-        if isinstance(self.delay, Calendar):
-            length: Any = self.delay.due_at(since, subject)
-        else:
-            length = self.delay(subject) if callable(self.delay) else self.delay
+        length: Any = self.delay
+        if self.needs_subject:  # asked first: whether it is a Calendar takes long to find out
+            if isinstance(length, Calendar):
+                length = length.due_at(since, subject)
+            elif callable(length):
+                length = length(subject)
         if length is None:
             return None
         if isinstance(length, datetime):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
+from functools import cached_property
 
 from stockflow.domain.decay import Decay, Delay, OnFalse
 
@@ -71,11 +72,18 @@ class Machine:
 
     def decays(self, state: str) -> tuple[Decay, ...]:
         """The decays that start when *state* is entered, as declared."""
-        return tuple(
-            Decay(rule.transition, state, rule.delay, rule.on_false, rule.max_lateness, rule.zone)
-            for rule in self.rules
-            if rule.delay is not None and self._leaves(rule, state)
-        )
+        known = self._decays.get(state)
+        return tuple(self._decays_of(state)) if known is None else known
+
+    @cached_property
+    def _decays(self) -> dict[str, tuple[Decay, ...]]:
+        return {state: tuple(self._decays_of(state)) for state in self.states}
+
+    def _decays_of(self, state: str) -> Iterator[Decay]:
+        for rule in self.rules:
+            if rule.delay is not None and self._leaves(rule, state):
+                told = rule.on_false, rule.max_lateness, rule.zone
+                yield Decay(rule.transition, state, rule.delay, *told)
 
     def target(self, transition: str, state: str) -> str | None:
         """Where *transition* leads from *state*; None if it does not leave it, or computes where."""

@@ -217,7 +217,7 @@ class StockflowModel(models.Model):
     def _load_stock_columns(self) -> None:
         """Load what is deferred of state and version, all at once, so that they fit together."""
         columns = subject_of(type(self)).columns
-        if any(name not in self.__dict__ for name in columns):
+        if not columns.keys() <= self.__dict__.keys():
             self.refresh_from_db(fields=[*columns, *self._deferred_facets()])
 
     def _deferred_facets(self) -> list[str]:
@@ -226,8 +226,8 @@ class StockflowModel(models.Model):
 
     def _facet_values(self) -> dict[str, Any]:
         """Return the facet columns as they are in memory."""
-        columns = subject_of(type(self)).facet_columns
-        return {name: getattr(self, name) for name in columns}
+        known, columns = self.__dict__, subject_of(type(self)).facet_columns
+        return {name: known[name] if name in known else getattr(self, name) for name in columns}
 
     def _changed_facets(self, since: Mapping[str, Any]) -> dict[str, Any]:
         """Return the facet columns that are in memory and not as they were in *since*."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connections
 
+from stockflow.adapting import Adapter, adapter_of
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.causes import clock_of as timer_clock
@@ -18,7 +19,6 @@ from stockflow.eventstore.expressions import (
     payload_of,
     said_of,
     target_facets,
-    value_of,
 )
 from stockflow.facets import Fragment, joined
 from stockflow.ledgers import Pending
@@ -124,35 +124,36 @@ def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[
     """Return the query of the subject's row; empty if it is not as *key* says."""
     table, columns = subject.table, subject.columns
     states = tuple(name for name in key.states if columns[name].model is table)
-    values = [value_of(connection, table._meta.pk, key.pk)]
+    tests = {table._meta.pk.attname: key.pk}
     if key.is_adopted:
-        values.append(value_of(connection, columns["stock_lifecycle"], key.lifecycle))
-    values.append(key.version)
+        tests["stock_lifecycle"] = key.lifecycle
+    tests["stock_version"] = key.version
     if key.changed_at is not None:
-        values.append(value_of(connection, columns["stock_changed_at"], key.changed_at))
-    values += [key.states[name] for name in states]
-    is_dated = key.changed_at is not None
-    return _row_text(connection.alias, table, key.is_adopted, is_dated, states), values
+        tests["stock_changed_at"] = key.changed_at
+    for name in states:
+        tests[name] = key.states[name]
+    sql, adapters = _row_query(connection.alias, table, key.is_adopted, tuple(tests))
+    given = zip(adapters, tests.values(), strict=True)
+    return sql, [adapt(value, connection) for adapt, value in given]
 
 
 @lru_cache(maxsize=1024)
-def _row_text(
-    using: str, table: Any, is_adopted: bool, is_dated: bool, states: tuple[str, ...]
-) -> str:
-    """Return the text of :func:`_locked_row`'s query.
+def _row_query(
+    using: str, table: Any, is_adopted: bool, names: tuple[str, ...]
+) -> tuple[str, list[Adapter]]:
+    """Return the text of :func:`_locked_row`'s query, and how each of its values is adapted.
 
     The lock comes before the events: a writer that inserted first and locked at its UPDATE
     would deadlock with one that came between.
     """
     connection, meta = connections[using], table._meta
     quote = connection.ops.quote_name
-    tests = [f"r.{quote(meta.pk.column)} = %s"]
-    tests.append(f"r.stock_lifecycle {'= %s' if is_adopted else 'IS NULL'}")
-    tests.append("r.stock_version = %s")
-    tests += ["r.stock_changed_at = %s"] * is_dated
-    tests += [f"r.{quote(meta.get_field(name).column)} = %s" for name in states]
+    fields = [meta.get_field(name) for name in names]
+    tests = [f"r.{quote(field.column)} = %s" for field in fields]
+    tests += [] if is_adopted else ["r.stock_lifecycle IS NULL"]
     lock = " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
-    return f"SELECT 1 FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
+    sql = f"SELECT 1 FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
+    return sql, [adapter_of(field, connection.vendor) for field in fields]
 
 
 def _cells(

@@ -5,12 +5,13 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from django.db import connections
+from django.db import connections, models
 
 from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_value
 from stockflow.domain.instants import to_micros
 from stockflow.facets import FacetPath, Fragment
+from stockflow.fields import facets_of
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject
 from stockflow.tables import STOCKFLOW, Kind
@@ -96,8 +97,8 @@ def target_facets(connection: Any, subject: Subject, event: Pending, source: Fra
         return "'{}'", ()
     is_kept = event.kind is Kind.RECLASSIFIED
     text, pieces, values = "{", list[str](), list[Any]()
-    for lookup, path in sorted(paths.items()):
-        text += f"{encode_value(lookup)}:"
+    for name, path in _named(subject.model, event.field):
+        text += name
         given = event.facets[path.attname]
         if (path.is_own or given is None) and not (is_kept and path.is_fixed):
             text += f"{encode_value(path.to_json(given))},"
@@ -115,6 +116,13 @@ def target_facets(connection: Any, subject: Subject, event: Pending, source: Fra
     if not pieces:
         return "%s", (text,)
     return f"({' || '.join(pieces)} || %s)", (*values, text)
+
+
+@lru_cache(maxsize=1024)
+def _named(model: type[models.Model], field: str) -> list[tuple[str, FacetPath]]:
+    """Return the facets in the order of the canonical text, and what stands there before each."""
+    paths = facets_of(model, field)
+    return [(f"{encode_value(lookup)}:", path) for lookup, path in sorted(paths.items())]
 
 
 @lru_cache(maxsize=1024)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connections, models
 
+from stockflow.adapting import Adapter, NeedsDjango, adapter_of
 from stockflow.facets import Fragment, joined
 
 Columns = Iterable[tuple["models.Field[Any, Any]", Any, Any]]
@@ -37,21 +38,21 @@ def update_row(
     connection = cursor.db
     if rows.query.where or meta.pk is None:
         return None
-    names, values = [], []
+    names, given = [], []
     for column, _, value in columns:
-        if hasattr(value, "resolve_expression") or hasattr(value, "prepare_database_save"):
-            return None
         names.append(column.attname)
-        values.append(column.get_db_prep_save(value, connection))
+        given.append(value)
     tests = {meta.pk.attname: pk, **expected}
-    sql = _sql(
-        connection.alias, meta, tuple(names), tuple((n, v is None) for n, v in tests.items())
-    )
-    if sql is None or any(hasattr(value, "as_sql") for value in values):
+    nulls = tuple([(name, value is None) for name, value in tests.items()])
+    shape = _shape(connection.alias, meta, tuple(names), nulls)
+    if shape is None:
         return None
-    for name, value in tests.items():
-        if value is not None:
-            values.append(meta.get_field(name).get_db_prep_save(value, connection))
+    given += [value for value in tests.values() if value is not None]
+    sql, adapters = shape
+    try:
+        values = [adapt(one, connection) for adapt, one in zip(adapters, given, strict=True)]
+    except NeedsDjango:
+        return None
     if connection.vendor == "postgresql" and (calls or along):
         made, its = joined([*calls, *along])
         sql, values = f"{sql} RETURNING {made}", [*values, *its]
@@ -61,10 +62,12 @@ def update_row(
 
 
 @lru_cache(maxsize=1024)
-def _sql(
+def _shape(
     using: str, meta: Any, names: tuple[str, ...], tests: tuple[tuple[str, bool], ...]
-) -> str | None:
-    quote = connections[using].ops.quote_name
+) -> tuple[str, tuple[Adapter, ...]] | None:
+    """Return the text of the statement, and how each of its values is adapted, in order."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
     columns = [meta.get_field(name) for name in names]
     if not columns or any(
         hasattr(column, "get_placeholder") or hasattr(column, "get_placeholder_sql")
@@ -76,4 +79,6 @@ def _sql(
         f"{quote(meta.get_field(name).column)} {'IS NULL' if is_null else '= %s'}"
         for name, is_null in tests
     )
-    return f"UPDATE {quote(meta.db_table)} SET {assignments} WHERE {where}"
+    tested = [meta.get_field(name) for name, is_null in tests if not is_null]
+    adapters = [adapter_of(column, connection.vendor) for column in (*columns, *tested)]
+    return f"UPDATE {quote(meta.db_table)} SET {assignments} WHERE {where}", tuple(adapters)
