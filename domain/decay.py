@@ -105,6 +105,8 @@ class Decay:
                 instant without time zone.
         """
         length: Any = self.delay
+        if type(length) is timedelta:  # the usual one first
+            return max(since, since + length)
         if self.needs_subject:  # asked first: whether it is a Calendar takes long to find out
             if isinstance(length, Calendar):
                 length = length.due_at(since, subject)
@@ -156,6 +158,9 @@ def earliest(
     decays: Iterable[Decay], since: datetime, subject: Any
 ) -> tuple[Decay, datetime] | None:
     """Return the decay that comes first, and when; the first declared where two are equal."""
-    dated = [(decay, decay.due_at(since, subject)) for decay in decays]
-    due = [(decay, at) for decay, at in dated if at is not None]
-    return min(due, key=lambda pair: pair[1], default=None)
+    first: tuple[Decay, datetime] | None = None
+    for decay in decays:
+        at = decay.due_at(since, subject)
+        if at is not None and (first is None or at < first[1]):
+            first = decay, at
+    return first

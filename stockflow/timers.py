@@ -18,15 +18,16 @@ RESTART = (
     "transition = excluded.transition, due_at = excluded.due_at, attempts = 0, error = '', "
     "parked_at = NULL, retry_at = NULL, released_at = NULL"
 )
-_UPSERT = (
+_INSERT = (
     "INSERT INTO stockflow_scheduledtransition "
-    "(lifecycle, model, field, version, transition, due_at, attempts, error) "
-    "VALUES {}" + RESTART
+    "(lifecycle, model, field, version, transition, due_at, attempts, error) VALUES "
 )
+_ROW = "(%s, %s, %s, %s, %s, %s, 0, '')"
 _DELETE = "DELETE FROM stockflow_scheduledtransition WHERE lifecycle = %s AND field IN ({})"
 # PostgreSQL has functions for them, which can be called by the statement that updates the row.
-_START = "stockflow_start_timer(%s, %s, %s, %s, %s, %s)"
-_END = "stockflow_end_timer(%s, %s)"
+# What the declarations fix stands in the text: each parameter costs more than its writing.
+_START = "stockflow_start_timer(%s, '{}', '{}', %s, '{}', %s)"
+_END = "stockflow_end_timer(%s, '{}')"
 
 
 def steps(instance: "StockflowModel", connection: Any, events: Sequence[Pending]) -> list[Fragment]:
@@ -34,12 +35,15 @@ def steps(instance: "StockflowModel", connection: Any, events: Sequence[Pending]
 
     They are statements, on PostgreSQL calls: :func:`execute` knows.
     """
-    return _steps(instance, connection, *changes(instance, events))
+    started, ended = changes(instance, events)
+    return _steps(instance, connection, started, ended) if started or ended else []
 
 
 def execute(cursor: Any, found: Sequence[Fragment]) -> None:
     """Do the steps *found*."""
-    if found and _has_functions(cursor.db):
+    if not found:
+        return
+    if _has_functions(cursor.db):
         calls, its = joined(found)
         found = [(f"SELECT {calls}", its)]
     for sql, values in found:
@@ -101,11 +105,17 @@ def _steps(
     if not started:
         return ends
     lifecycle = _lifecycle(instance, connection)
-    timers = [(lifecycle, *timer) for timer in started]
     if _has_functions(connection):
-        return [*((_START, timer) for timer in timers), *ends]
-    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, 0, '')"] * len(timers))
-    return [(_UPSERT.format(rows), tuple(value for timer in timers for value in timer)), *ends]
+        return [
+            *(
+                (_START.format(model, field, transition), (lifecycle, version, due_at))
+                for model, field, version, transition, due_at in started
+            ),
+            *ends,
+        ]
+    rows = ", ".join([_ROW] * len(started))
+    values = tuple([value for timer in started for value in (lifecycle, *timer)])
+    return [(_INSERT + rows + RESTART, values), *ends]
 
 
 def ending(instance: "StockflowModel", connection: Any, fields: Sequence[str]) -> list[Fragment]:
@@ -114,14 +124,14 @@ def ending(instance: "StockflowModel", connection: Any, fields: Sequence[str]) -
         return []
     lifecycle = _lifecycle(instance, connection)
     if _has_functions(connection):
-        return [(_END, (lifecycle, name)) for name in fields]
+        return [(_END.format(name), (lifecycle,)) for name in fields]
     names = ", ".join(f"'{name}'" for name in fields)
     return [(_DELETE.format(names), (lifecycle,))]
 
 
 def _lifecycle(instance: "StockflowModel", connection: Any) -> Any:
-    column = subject_of(type(instance)).columns["stock_lifecycle"]
-    return column.get_db_prep_value(instance.stock_lifecycle, connection, prepared=False)
+    lifecycle: Any = instance.stock_lifecycle
+    return lifecycle if connection.features.has_native_uuid_field else lifecycle.hex
 
 
 def _entering(
@@ -131,16 +141,14 @@ def _entering(
 
     And the decay that is due, where it is not simply the one whose delay is the shortest.
     """
-    first = instance.stock_version - len(events) + 1
-    moves = [
-        (version, event)
-        for version, event in enumerate(events, first)
-        if event.field == name and event.sets_clock
-    ]
-    if not moves:
-        return None
-    version, last = moves[-1]
-    return version, moves[0][1].had_timer, last.decay
+    version, had_timer = instance.stock_version - len(events), False
+    found: tuple[int, bool, str | None] | None = None
+    for event in events:
+        version += 1
+        if event.field == name and event.sets_clock:
+            had_timer = event.had_timer if found is None else had_timer
+            found = version, had_timer, event.decay
+    return found
 
 
 def _earliest(instance: "StockflowModel", field: Any) -> str:

@@ -52,28 +52,35 @@ CREATE FUNCTION stockflow_append(
     its_target_facets text, at bigint, its_actor text, its_reason text, its_correlation text,
     its_payload bytea
 ) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    last_model text;
+    last_field text;
+    last_facets text;
 BEGIN
+    -- Most often the event before is one of the same field, and says all.
+    IF its_version > 1 THEN
+        SELECT model, field, target_facets INTO last_model, last_field, last_facets
+        FROM stockflow_event
+        WHERE application = 'stockflow' AND originator = of_originator AND version < its_version
+        ORDER BY version DESC LIMIT 1;
+        IF last_field <> its_field THEN
+            SELECT target_facets INTO last_facets
+            FROM stockflow_event
+            WHERE application = 'stockflow' AND originator = of_originator AND field = its_field
+              AND version < its_version
+            ORDER BY version DESC LIMIT 1;
+        END IF;
+    END IF;
     INSERT INTO stockflow_event (
         application, originator, version, topic, model, field, kind, transition, source, target,
         source_facets, target_facets, occurred_at, recorded_at, actor, reason, correlation, payload
-    )
-    SELECT
+    ) VALUES (
         'stockflow', of_originator, its_version, 'stockflow:' || its_kind,
-        COALESCE(last.model, (
-            SELECT model FROM stockflow_event
-            WHERE application = 'stockflow' AND originator = of_originator
-            ORDER BY version DESC LIMIT 1
-        ), its_model),
-        its_field, its_kind, its_transition, its_source, its_target,
-        CASE WHEN its_source IS NOT NULL THEN COALESCE(its_source_facets, last.target_facets) END,
+        COALESCE(last_model, its_model), its_field, its_kind, its_transition, its_source, its_target,
+        CASE WHEN its_source IS NOT NULL THEN COALESCE(its_source_facets, last_facets) END,
         its_target_facets, at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
         its_actor, its_reason, its_correlation, its_payload
-    FROM (VALUES (1)) one LEFT JOIN LATERAL (
-        SELECT model, target_facets FROM stockflow_event
-        WHERE application = 'stockflow' AND originator = of_originator AND field = its_field
-          AND version < its_version
-        ORDER BY version DESC LIMIT 1
-    ) last ON true;
+    );
 END $$;
 
 CREATE FUNCTION stockflow_start_timer(
