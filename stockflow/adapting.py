@@ -68,9 +68,13 @@ def _whole(field: "models.Field[Any, Any]", value: Any, connection: Any) -> Any:
     return prepared
 
 
-def _instant(field: "models.Field[Any, Any]", value: datetime, connection: Any) -> Any:
-    if value.tzinfo is UTC:
-        return connection.ops.adapt_datetimefield_value(value)
+def _aware(field: "models.Field[Any, Any]", value: datetime, connection: Any) -> Any:
+    return value if value.tzinfo is UTC else _whole(field, value, connection)
+
+
+def _naive(field: "models.Field[Any, Any]", value: datetime, connection: Any) -> Any:
+    if value.tzinfo is UTC and connection.timezone is UTC:
+        return str(value.replace(tzinfo=None))
     return _whole(field, value, connection)
 
 
@@ -89,9 +93,18 @@ _ALIKE: tuple[_Plain, ...] = (
     (models.TextField, str, None),
     (models.BooleanField, bool, None),
     (models.AutoField, int, None),
-    (models.DateTimeField, datetime, _instant),
 )
 _SHORTCUTS: dict[str, tuple[_Plain, ...]] = {
-    "sqlite": (*_ALIKE, (models.IntegerField, int, None), (models.UUIDField, UUID, _digits)),
-    "postgresql": (*_ALIKE, (models.IntegerField, int, _integer), (models.UUIDField, UUID, None)),
+    "sqlite": (
+        *_ALIKE,
+        (models.IntegerField, int, None),
+        (models.UUIDField, UUID, _digits),
+        (models.DateTimeField, datetime, _naive),
+    ),
+    "postgresql": (
+        *_ALIKE,
+        (models.IntegerField, int, _integer),
+        (models.UUIDField, UUID, None),
+        (models.DateTimeField, datetime, _aware),
+    ),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connections, models
 
+from stockflow.adapting import Adapter, adapter_of
 from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_value
 from stockflow.domain.instants import to_micros
@@ -103,10 +104,8 @@ def target_facets(connection: Any, subject: Subject, event: Pending, source: Fra
         if (path.is_own or given is None) and not (is_kept and path.is_fixed):
             text += f"{encode_value(path.to_json(given))},"
             continue
-        found: Fragment = (
-            _related(connection.alias, path),
-            (value_of(connection, path.first, given),),
-        )
+        related, adapt = _related(connection.alias, path)
+        found: Fragment = related, (adapt(given, connection),)
         if is_kept and path.is_fixed:
             found = path.kept_sql(connection.vendor, source, found)
         pieces += ["%s", found[0]]
@@ -126,11 +125,7 @@ def _named(model: type[models.Model], field: str) -> list[tuple[str, FacetPath]]
 
 
 @lru_cache(maxsize=1024)
-def _related(using: str, path: FacetPath) -> str:
+def _related(using: str, path: FacetPath) -> tuple[str, Adapter]:
     connection = connections[using]
-    return path.sql(connection.vendor, connection.ops.quote_name)
-
-
-def value_of(connection: Any, field: Any, value: Any) -> Any:
-    """Return *value* of the model's *field* as the database takes it."""
-    return field.get_db_prep_value(value, connection, prepared=False)
+    sql = path.sql(connection.vendor, connection.ops.quote_name)
+    return sql, adapter_of(path.first, connection.vendor)

@@ -85,6 +85,8 @@ def _reclassify(
     told: Circumstances,
 ) -> list[Pending]:
     """Return one event for each field that has a facet on a changed column."""
+    if before == after:
+        return []
     changed = {name for name in after if before.get(name) != after[name]}
     subject = subject_of(type(instance))
     return [

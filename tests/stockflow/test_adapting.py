@@ -56,6 +56,15 @@ def test_it_prepares_as_the_field_does(field: Any, value: Any) -> None:
     assert (type(found), found) == (type(expected), expected)
 
 
+def test_a_naive_instant_is_warned_about() -> None:
+    """It goes the long way, which says so and takes it for the default zone's."""
+    naive = NOON.replace(tzinfo=None)
+
+    with pytest.warns(RuntimeWarning, match="naive datetime"):
+        found = adapter_of(models.DateTimeField(), connection.vendor)(naive, connection)
+    assert found == adapter_of(models.DateTimeField(), connection.vendor)(NOON, connection)
+
+
 @pytest.mark.parametrize("field", [models.IntegerField(), models.DateTimeField(), OWNER])
 def test_an_expression_needs_django(field: Any) -> None:
     """What a query must work out is not taken for a value."""
