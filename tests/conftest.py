@@ -21,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=200,
         help="How many random alterations of the log `verify` must find.",
     )
+    parser.addoption(
+        "--answers",
+        type=int,
+        default=200,
+        help="How many answers are compared with brute force while the log is written and folded.",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Leads, and the people who own them."""
+"""Leads, the people who own them, and what is read of them."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,6 +6,7 @@ from decimal import Decimal
 from django.db import models
 
 from stockflow.models import StockField, StockflowModel, transition
+from stockflow.projections.models import ReadModel
 
 
 class Rep(models.Model):
@@ -52,3 +53,37 @@ class Lead(StockflowModel):
     def win(self, amount: Decimal) -> None:
         """They signed, for *amount*."""
         self.amount = amount
+
+
+class ChannelMonth(ReadModel):
+    """How many leads of a channel arrived in a month, and how many were won."""
+
+    month = models.DateField()
+    channel = models.CharField(max_length=20)
+    arrived = models.BigIntegerField(default=0)
+    won = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["generation", "month", "channel"], name="crm_channel_month"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} in {self.month:%Y-%m}"
+
+
+class Journey(ReadModel):
+    """The way of a lead: its states, one after the other."""
+
+    lifecycle = models.UUIDField()
+    states = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "lifecycle"], name="crm_journey")
+        ]
+
+    def __str__(self) -> str:
+        return self.states

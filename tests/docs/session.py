@@ -26,7 +26,11 @@ def run(name: str) -> doctest.TestResults:
     """Run the session and print what differs."""
     from stockflow.testing import clock
 
-    for module in ("models", "stocks"):  # under the names that a reader's own project has
+    for module in (
+        "models",
+        "projections",
+        "stocks",
+    ):  # under the names that a reader's own project has
         sys.modules[f"crm.{module}"] = import_module(f"example.crm.{module}")
     with clock(START) as time:
         test = doctest.DocTestParser().get_doctest(code(name), {"time": time}, name, name, 0)

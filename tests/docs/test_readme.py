@@ -1,4 +1,4 @@
-"""The README's code runs, and that of MEASURES.md.
+"""The README's code runs, and that of the texts beside it.
 
 - A ``python`` block that opens with a file's name, such as ``# crm/models.py``, is a quotation:
   each of its paragraphs stands in that file of the example.
@@ -17,12 +17,17 @@ import pytest
 from tests.house import source
 
 README = (source.ROOT / "README.md").read_text(encoding="utf-8")
+PROJECTIONS = (source.ROOT / "PROJECTIONS.md").read_text(encoding="utf-8")
 MAKEFILE = (source.ROOT / "Makefile").read_text(encoding="utf-8")
-QUOTATIONS = re.findall(r"```python\n# (\w+/\w+\.py)[^\n]*\n(.*?)```", README, re.DOTALL)
+QUOTATIONS = [
+    quotation
+    for text in (README, PROJECTIONS)
+    for quotation in re.findall(r"```python\n# (\w+/\w+\.py)[^\n]*\n(.*?)```", text, re.DOTALL)
+]
 TARGETS = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["README.md", "MEASURES.md"])
+@pytest.mark.parametrize("name", ["README.md", "MEASURES.md", "PROJECTIONS.md"])
 def test_session(name: str) -> None:
     """What a text's session shows is what happens."""
     command = (sys.executable, "-m", "tests.docs.session", name)
@@ -34,7 +39,7 @@ def test_session(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "code"), QUOTATIONS)
 def test_quotation(name: str, code: str) -> None:
-    """What the README shows of a file stands in it."""
+    """What a text shows of a file stands in it."""
     text = (source.ROOT / "example" / name).read_text(encoding="utf-8")
     missing = [part for part in re.split(r"\n\s*\n", code.strip("\n")) if part not in text]
 
@@ -43,7 +48,7 @@ def test_quotation(name: str, code: str) -> None:
 
 def test_every_code_block_is_tested() -> None:
     """A block of Python is a quotation or a part of the session."""
-    assert README.count("```python\n") == len(QUOTATIONS) > 0
+    assert (README + PROJECTIONS).count("```python\n") == len(QUOTATIONS) > 0
 
 
 @pytest.mark.parametrize("target", TARGETS)

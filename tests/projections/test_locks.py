@@ -1,0 +1,124 @@
+"""What must stand still while a generation flips, is compared or takes back parked events."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from stockflow.eventstore.sequencer import sequence
+from stockflow.models import Event
+from stockflow.projections import base, checkpoints, parking, runner
+from stockflow.projections.models import Generation, ParkedEvent, Status
+from stockflow.projections.replay import Comparison
+from tests.projections import own
+from tests.projections.test_folding import a_life
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAME = own.Journeys.name
+
+
+@pytest.fixture(autouse=True)
+def _folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "installed", {})
+    own.register()
+    Event._default_manager.bulk_create(a_life())
+    sequence()
+    list(runner.project(names=[NAME]))
+    Event._default_manager.bulk_create(a_life())
+    sequence()
+
+
+def serving() -> Generation:
+    """Return the generation that serves."""
+    found = checkpoints.serving(NAME, using="default")
+    assert found is not None
+    return found
+
+
+def fold_elsewhere() -> bool:
+    """Return whether another runner can fold into what serves now, without waiting for long."""
+    folded: list[bool] = []
+
+    def attempt() -> None:
+        is_postgresql = connection.vendor == "postgresql"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET lock_timeout = '300ms'" if is_postgresql else "PRAGMA busy_timeout = 300"
+            )
+        try:
+            with transaction.atomic():
+                folded.append(runner.fold_batch(own.Journeys(), serving(), 4, using="default"))
+        except OperationalError:
+            folded.append(False)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return folded[0]
+
+
+@contextmanager
+def before(word: str, work: Callable[[], object]) -> Iterator[list[object]]:
+    """Do *work* once, before the first statement that begins with *word* is executed."""
+    found: list[object] = []
+
+    def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if word in sql and not found:
+            found.append(None)  # the work's own statements are let through
+            found[0] = work()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(wrap):
+        yield found
+
+
+def test_others_can_fold_otherwise() -> None:
+    """The attempt of the tests below succeeds where nothing is locked."""
+    assert fold_elsewhere()
+
+
+def test_a_flip() -> None:
+    """Between its look at how far both have read and its change of them, neither reads further.
+
+    Else what serves would know less than before, and break what wait_for() said.
+    """
+    new = Generation.objects.create(projection=NAME, version=1, zone="", position=2)
+    with before('UPDATE "stockflow_projections_generation" SET "status"', fold_elsewhere) as folded:
+        flipped = checkpoints.flip(new, using="default")
+
+    assert folded == [False]
+    assert flipped
+    assert serving().status == Status.SERVING
+
+
+def test_a_comparison() -> None:
+    """Both generations stand at one position while their rows are compared."""
+    comparison = Comparison(own.Journeys(), serving(), using="default")
+    with before(" EXCEPT ", fold_elsewhere) as folded:
+        list(comparison.run())
+
+    assert folded == [False]
+    assert comparison.differences == []
+
+
+def test_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later event of an object is folded while its parked ones are."""
+    parked = Event._default_manager.order_by("pk")[1]
+    ParkedEvent.objects.create(
+        generation=serving().pk,
+        projection=NAME,
+        position=2,
+        event=parked.pk,
+        originator=parked.originator,
+        parked_at=0,
+    )
+    with before('"crm_journey"', fold_elsewhere) as folded:
+        done = parking.release(ParkedEvent.objects.all())
+
+    assert folded == [False]
+    assert done == (1, 0)
