@@ -52,11 +52,13 @@ def _project(
     from stockflow.scheduling.daemon import stopping  # noqa: PLC0415  as above
 
     folded = {projection.name: 0 for projection in _named(names, database)}
+    told: list[str] = []
     with stopping() if follow else nullcontext(threading.Event()) as stop:
         while True:
             errors = _fold(folded, database, stop)
-            for error in errors if follow else ():
-                command.stderr.write(error)
+            if follow and errors and errors != told:  # not each second anew
+                command.stderr.write("\n".join(errors))
+            told = errors
             if not follow or stop.is_set():
                 break
             wait_for_more(stop, every, using=database)

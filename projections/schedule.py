@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from django.db import connections
+
 from stockflow.projections import runner
 from stockflow.scheduling import periodic
 
@@ -13,7 +15,7 @@ no event is folded twice."""
 @periodic("minutely", name="stockflow.project", at_most=AT_MOST)
 def project(using: str) -> str:
     """Fold what is new in the log into the read tables."""
-    folded = runner.fold_all(using)
-    if not folded:
+    if connections[using].in_atomic_block:
         return "nothing: it folds outside transactions"
+    folded = runner.fold_all(using)
     return ", ".join(f"{name}: {positions:,} positions" for name, positions in folded.items())

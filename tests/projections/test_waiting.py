@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, connections, transaction
 
 from stockflow.errors import InsideTransaction
@@ -221,3 +222,28 @@ def test_a_follower_ends_cleanly(number: signal.Signals) -> None:
     assert (process.returncode, errors) == (0, "")
     assert out == "Folded 2 positions into tests.journeys.\n"
     assert len(own.journeys_served()) == Event._default_manager.count() == 2
+
+
+def test_a_follower_says_once_what_stops_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It tries again at each look, and goes on once that event can be folded."""
+    lead = Lead.objects.create()
+    monkeypatch.setattr(own.Journeys, "on_error", "stop")
+    monkeypatch.setattr(own.Journeys, "poisoned", {(str(lead.stock_lifecycle), 1)})
+    looks = 0
+
+    def look(stop: threading.Event, seconds: float, *, using: str) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            monkeypatch.setattr(own.Journeys, "poisoned", set())
+        if looks == 4:
+            stop.set()
+
+    monkeypatch.setattr("stockflow.projections.waiting.wait_for_more", look)
+    call_command("stockflow", "project", NAME, "--follow")
+    out, errors = capsys.readouterr()
+
+    assert errors.count("stopped at position 1") == 1
+    assert out == "Folded 1 positions into tests.journeys.\n"
