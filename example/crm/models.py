@@ -66,7 +66,7 @@ class ChannelMonth(ReadModel):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["generation", "month", "channel"], name="crm_channel_month"
+                fields=["generation", "month", "channel"], name="crm_channelmonth_row"
             )
         ]
 
@@ -82,7 +82,7 @@ class Journey(ReadModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["generation", "lifecycle"], name="crm_journey")
+            models.UniqueConstraint(fields=["generation", "lifecycle"], name="crm_journey_of_lead")
         ]
 
     def __str__(self) -> str:

@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 ('won', models.BigIntegerField(default=0)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('generation', 'month', 'channel'), name='crm_channel_month')],
+                'constraints': [models.UniqueConstraint(fields=('generation', 'month', 'channel'), name='crm_channelmonth_row')],
             },
         ),
         migrations.CreateModel(
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('states', models.TextField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('generation', 'lifecycle'), name='crm_journey')],
+                'constraints': [models.UniqueConstraint(fields=('generation', 'lifecycle'), name='crm_journey_of_lead')],
             },
         ),
         migrations.CreateModel(
