@@ -78,11 +78,10 @@ class AdditiveProjection(Projection):
         return rows.exclude(**dict.fromkeys(self._numbers, 0))
 
     def fold(self, generation: "Generation", after: int, until: int, *, using: str) -> None:
-        from stockflow.projections.folding import positions  # noqa: PLC0415  needs the app registry
-        from stockflow.tables import STOCKFLOW, Event  # noqa: PLC0415  as above
+        from stockflow.projections.reading import between  # noqa: PLC0415  needs the app registry
+        from stockflow.tables import STOCKFLOW  # noqa: PLC0415  as above
 
-        chosen = positions(after, until, using=using).values("event")
-        log = Event._default_manager.using(using).filter(self.reads.condition(), pk__in=chosen)
+        log = between(self.reads, after, until, using=using)
         with connections[using].cursor() as cursor:
             if self._has_days:
                 zone = ZoneInfo(generation.zone)
@@ -92,11 +91,12 @@ class AdditiveProjection(Projection):
 
     def _statement(self, adds: Adds, log: Any, generation: int) -> tuple[str, list[Any]]:
         """Return the insert that adds up what the events of *log* add to rows."""
+        from stockflow.projections.reading import compiled  # noqa: PLC0415  needs the app registry
+
         sums = {f"sum_{name}": Sum(_expression(number)) for name, number in adds.numbers.items()}
         keys = {f"key_{name}": _expression(adds.to[name]) for name in self._keys}
         counted = log.filter(adds.where).order_by().values(**keys)
-        query = counted.annotate(**sums, counted=Count("pk")).query
-        sql, values = query.get_compiler(log.db).as_sql()
+        sql, values = compiled(counted.annotate(**sums, counted=Count("pk")))
         quote, model = connections[log.db].ops.quote_name, self.models()[0]
         fields = {f.name: f for f in model._meta.concrete_fields}
         column = {name: quote(str(fields[name].column)) for name in self._columns}

@@ -142,14 +142,22 @@ def _check(
     command: BaseCommand, projection: "Projection", database: str, verbosity: int
 ) -> list[str]:
     from stockflow.projections import checkpoints  # noqa: PLC0415  as above
+    from stockflow.projections.folding import ProjectionStopped  # noqa: PLC0415  as above
     from stockflow.projections.replay import Comparison  # noqa: PLC0415  as above
 
     name = projection.name
     serving = checkpoints.serving(name, using=database)
     if serving is None:
         return [f"Nothing of {name} serves yet: run manage.py stockflow project {name}."]
+    if not projection.is_current(serving):
+        served = f"version {serving.version} {serving.zone}".strip()
+        remedy = f"run manage.py stockflow replay {name}."
+        return [f"What serves of {name} is {served}, which is not what the code counts: {remedy}"]
     comparison = Comparison(projection, serving, using=database)
-    read = _draw(comparison.run(), serving.position, f"Checking {name}", verbosity)
+    try:
+        read = _draw(comparison.run(), serving.position, f"Checking {name}", verbosity)
+    except ProjectionStopped as error:
+        return [str(error)]
     if comparison.number:
         remedy = f"differ from the log; run manage.py stockflow replay {name}."
         found = f"{comparison.number:,} rows of {name} {remedy}"

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +27,7 @@ from stockflow.projections import (
     runner,
 )
 from stockflow.projections.models import Generation
+from stockflow.projections.reading import between, compiled
 from stockflow.projections.replay import Comparison
 from stockflow.testing import sequence
 from tests.crm.models import ChannelDay, Journey, Lead
@@ -304,3 +305,15 @@ def test_without_days_the_zone_is_nothing(settings: Any) -> None:
 
     assert ByKind().zone() == ""
     assert own.ChannelDays().zone() == "Asia/Kathmandu"
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="a plan of SQLite")
+def test_a_batch_is_found_by_key() -> None:
+    """However long the log is: not by reading all events of the model for each batch."""
+    reads = Reads(models=[Lead], kinds=["moved"])
+    sql, values = compiled(between(reads, 5, 9, using="default").filter(field="temperature"))
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+        plan = [row[3] for row in cursor.fetchall()]
+
+    assert "SEARCH stockflow_event USING INTEGER PRIMARY KEY (rowid=?)" in plan

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 
 from stockflow.models import Event
 from stockflow.projections import base, checkpoints, runner
-from stockflow.projections.models import Status
+from stockflow.projections.models import Generation, Status
 from stockflow.testing import sequence
 from tests.projections import own
 from tests.projections.test_folding import a_life
@@ -103,3 +104,28 @@ def test_an_interrupted_build_of_another_version_is_given_up(
     assert begun is not None
     assert serving() != begun
     assert own.journeys_served() == own.journeys(Event._default_manager.order_by("pk"))
+
+
+def test_another_version_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows differ for sure, and each of them would be shown."""
+    monkeypatch.setattr(own.Journeys, "version", 2)
+
+    with pytest.raises(CommandError) as caught:
+        call_command("stockflow", "replay", "--check", NAME)
+
+    assert str(caught.value) == (
+        "What serves of tests.journeys is version 1, which is not what the code counts: "
+        "run manage.py stockflow replay tests.journeys."
+    )
+
+
+def test_a_check_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that can no more be folded is told, and nothing of the comparison is left."""
+    lead = Event._default_manager.earliest("pk").originator
+    monkeypatch.setattr(own.Journeys, "poisoned", {(lead, 1)})
+    monkeypatch.setattr(own.Journeys, "on_error", "stop")
+
+    with pytest.raises(CommandError, match="stopped at position 1"):
+        call_command("stockflow", "replay", "--check", NAME)
+
+    assert Generation.objects.filter(projection__startswith=NAME).count() == 1
