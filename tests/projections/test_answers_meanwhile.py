@@ -66,6 +66,16 @@ class Writer:
         Event._default_manager.bulk_create(rows)
 
 
+def with_pauses(seconds: float, work: Callable[[], object]) -> Callable[[], None]:
+    """Return what does *work* and then leaves the database to others for a while."""
+
+    def paced() -> None:
+        work()
+        time.sleep(seconds)
+
+    return paced
+
+
 @contextmanager
 def running(*work: Callable[[], object]) -> Iterator[None]:
     """Do all of *work* again and again, each as a process of its own would, during the block."""
@@ -138,9 +148,9 @@ def test_every_answer_is_brute_force(request: pytest.FixtureRequest) -> None:
     names = ["flow_counts"]
     with running(
         *(Writer(seed, pause=0.03) for seed in range(3)),
-        lambda: (sequence(), time.sleep(0.02)),
-        lambda: (list(runner.project(names=names, batch_size=17)), time.sleep(0.01)),
-        lambda: (list(runner.rebuild(names=names, batch_size=200)), time.sleep(0.3)),
+        with_pauses(0.02, sequence),
+        with_pauses(0.01, lambda: list(runner.project(names=names, batch_size=17))),
+        with_pauses(0.3, lambda: list(runner.rebuild(names=names, batch_size=200))),
     ):
         for _ in range(wanted):
             with snapshot():

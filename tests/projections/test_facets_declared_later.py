@@ -48,10 +48,8 @@ def test_the_past_is_split_as_it_was_recorded(folded: int) -> None:
     with clock(NOW):
         hot = Stock("hot", Lead.temperature, states=["hot"])
         levels = [hot.count(at=START + n * DAY, by="owner__team") for n in (0, 1, 2, 3, 4, 5)]
-        week = {"start": START, "end": START + 7 * DAY, "every": "week", "by": "owner__team"}
-        went: dict[Any, int] = {}
-        for row in hot.outflow(**week):
-            went[row.facet] = went.get(row.facet, 0) + row.value
+        week: Any = {"start": START, "end": START + 7 * DAY, "every": "week", "by": "owner__team"}
+        went = [(row.facet, row.value) for row in hot.outflow(**week) if row.value]
 
     assert levels == [
         {"north": 1},
@@ -61,7 +59,7 @@ def test_the_past_is_split_as_it_was_recorded(folded: int) -> None:
         {"north": 2, "south": 1},
         {"north": 1, "south": 1},
     ]
-    assert {facet: n for facet, n in went.items() if n} == {"north": 1, NOT_RECORDED: 1}
+    assert sorted(went, key=str) == [("north", 1), (NOT_RECORDED, 1)]
 
 
 @pytest.mark.parametrize("folded", [0, 7])
