@@ -3,6 +3,7 @@
 from stockflow.projections.additive import AdditiveProjection, Adds
 from stockflow.projections.base import Projection, register_projection
 from stockflow.projections.cell_facets import SourceFacet, TargetFacet
+from stockflow.projections.event_callables import EventCallable
 from stockflow.projections.facets import Facet
 from stockflow.projections.flows import Flow
 from stockflow.projections.handling import Batch, EventProjection
@@ -18,6 +19,7 @@ __all__ = [
     "AdditiveProjection",
     "Adds",
     "Batch",
+    "EventCallable",
     "EventProjection",
     "Facet",
     "FacetForm",

@@ -6,13 +6,14 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from stockflow.projections import registry
+from stockflow.projections import calling, registry
+from stockflow.projections.event_calls import EventCall
 from stockflow.projections.models import Generation, ParkedEvent
 from stockflow.projections.parking import release
 from stockflow.projections.stocks import Stock
 from stockflow.scheduling.pages import ReadOnlyAdmin, shown
 
-__all__ = ["GenerationAdmin", "ParkedEventAdmin", "StockListFilter"]
+__all__ = ["EventCallAdmin", "GenerationAdmin", "ParkedEventAdmin", "StockListFilter"]
 
 
 class StockListFilter(admin.SimpleListFilter):
@@ -92,3 +93,32 @@ class ParkedEventAdmin(ReadOnlyAdmin):
         done = release(queryset)
         text = f"Folded {done.folded:,} parked events; {done.parked:,} are parked still."
         self.message_user(request, text, messages.WARNING if done.parked else messages.SUCCESS)
+
+
+@admin.register(EventCall)
+class EventCallAdmin(ReadOnlyAdmin):
+    """The calls of event callables that wait or failed; the parked ones can be released.
+
+    To release is to change: it asks for the permission to change event calls.
+    """
+
+    list_display = (
+        *("flow", "name", "event", "originator"),
+        *("attempts", "error", "parked_at", "retry_at"),
+    )
+    list_filter = (("parked_at", admin.EmptyFieldListFilter), "flow")
+    search_fields = ("=originator",)
+    search_help_text = "A lifecycle, in full."
+    ordering = ("flow", "name", "position")
+    actions = ("release",)
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may change event calls."""
+        user: Any = request.user
+        return bool(user.has_perm("stockflow_projections.change_eventcall"))
+
+    @admin.action(description="Release the selected parked calls", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[EventCall]) -> None:
+        """Let them be tried again."""
+        number = calling.release(queryset)
+        self.message_user(request, f"Released {number:,} calls.", messages.SUCCESS)

@@ -1,6 +1,9 @@
 """The read side as a Django app."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -14,6 +17,7 @@ class ProjectionsConfig(AppConfig):
 
     def ready(self) -> None:
         from stockflow.projections import (  # noqa: PLC0415  registering is importing
+            calls_command,  # noqa: F401
             checks,  # noqa: F401
             commands,  # noqa: F401
             flow_counts,  # noqa: F401
@@ -23,3 +27,11 @@ class ProjectionsConfig(AppConfig):
 
         autodiscover_modules("stocks")
         autodiscover_modules("projections")
+        post_migrate.connect(_begin_calls, sender=self, dispatch_uid="stockflow.begin_calls")
+
+
+def _begin_calls(using: str, **kwargs: Any) -> None:
+    """Let event callables that are new begin here: what comes until the schedule runs is theirs."""
+    from stockflow.projections.calling import begin  # noqa: PLC0415  needs the app registry
+
+    begin(using)

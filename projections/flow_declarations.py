@@ -1,6 +1,6 @@
 """Flows as they are declared: what they lead from and to, and the events that took them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, cast
@@ -15,6 +15,7 @@ from stockflow.errors import InvalidDeclaration
 from stockflow.projections import registry
 from stockflow.projections.belonging import led
 from stockflow.projections.declaring import check_splits, checked_facets
+from stockflow.projections.event_callables import EventCallable, listed
 from stockflow.projections.facets import By
 from stockflow.projections.stocks import Stock
 
@@ -34,6 +35,8 @@ class Options(TypedDict, total=False):
 
     facets: Iterable[By]
     frequency: str | None
+    event_callables: "Iterable[EventCallable | Callable[..., Any]]"
+    event_model: Any
     name: str
     description: str
 
@@ -47,6 +50,8 @@ class FlowDeclaration:
         stocks: The stocks among them.
         facets: What its records are split by.
         frequency: How often the schedule writes its record.
+        event_callables: What is called with each of its events.
+        event_model: The model of its events, with a key to the subject; None for the log's own.
     """
 
     def __init__(
@@ -63,6 +68,12 @@ class FlowDeclaration:
         self.facets = checked_facets("Flow", slug, options.get("facets", ()))
         check_splits([stock.reference for stock in self.stocks], self.facets)
         self.frequency = options.get("frequency")
+        self.event_callables = listed(slug, options.get("event_callables", ()))
+        self.event_model = options.get("event_model")
+        if self.event_model is not None:
+            from stockflow.projections.flow_events import checked_model  # noqa: PLC0415  needs the app registry
+
+            checked_model(slug, self.event_model, self.subject_model)
         registry.register(registry.declared.flows, cast("Flow", self))
         self.name = options.get("name") or registry.readable(slug)
 
@@ -101,14 +112,20 @@ class FlowDeclaration:
         return any(stock.is_narrowed for stock in self.stocks)
 
     @property
+    def recorded(self) -> "QuerySet[Any]":
+        """Its events as rows of the log, in no order."""
+        return self._of(apps.get_model("stockflow", "Event"))
+
+    @property
     def events(self) -> "QuerySet[Any]":
-        """The events of the flow, in order of time."""
-        return (
-            apps.get_model("stockflow", "Event")
-            ._default_manager.using(self.using)
-            .filter(_ends("source", self.sources), _ends("target", self.sinks))
-            .filter(kind__in=FLOW_KINDS, field=self.reference.name, model__in=self._models)
-            .order_by("occurred_at", "id")
+        """The events of the flow, in order of time, as rows of its model of events."""
+        model = self.event_model or apps.get_model("stockflow", "Event")
+        return self._of(model).order_by("occurred_at", "id")
+
+    def _of(self, model: Any) -> "QuerySet[Any]":
+        found: QuerySet[Any] = model._default_manager.using(self.using)
+        return found.filter(_ends("source", self.sources), _ends("target", self.sinks)).filter(
+            kind__in=FLOW_KINDS, field=self.reference.name, model__in=self._models
         )
 
     def all(self, source: End = ANY, sink: End = ANY) -> "QuerySet[Any]":

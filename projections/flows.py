@@ -45,6 +45,10 @@ class Flow(FlowRecords, FlowMeasures):
         facets: What its records are split by: facets, or pairs of a facet and a prefix.
         frequency: How often the periodic schedule writes a record of what happened since the
             one before, such as ``"daily"``.
+        event_callables: Functions that are called with each of its events, or
+            :class:`~stockflow.projections.event_callables.EventCallable` to say how.
+        event_model: A :class:`~stockflow.projections.flow_events.FlowEvent` of your own, as which
+            its events are given, with a key to the subject.
         name: What to show; made from the slug where it is not given.
         description: What to say about it.
 

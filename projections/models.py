@@ -5,6 +5,10 @@ from typing import Any
 from django.db import models
 
 from stockflow.projections.base import projection_of
+from stockflow.projections.event_calls import (  # noqa: F401  found here by Django
+    CallCheckpoint,
+    EventCall,
+)
 from stockflow.projections.records import (
     FlowFacetRecord,
     FlowRecord,

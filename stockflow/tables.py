@@ -17,8 +17,8 @@ class Kind(models.TextChoices):
     RECONCILED = "reconciled"
 
 
-class Event(models.Model):
-    """One recorded change, never altered.
+class EventColumns(models.Model):
+    """What is kept of one recorded change, which is never altered.
 
     For stock events the columns are the truth. Other applications of ``eventsourcing`` keep
     their stored state in ``payload`` and leave the stock columns null. Instants are whole
@@ -47,6 +47,16 @@ class Event(models.Model):
     payload = models.BinaryField(null=True)
 
     class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.originator} v{self.version}: {self.source or 'outside'} → {self.target or 'outside'}"
+
+
+class Event(EventColumns):
+    """One recorded change, never altered."""
+
+    class Meta:
         app_label = "stockflow"
         constraints = [
             models.UniqueConstraint(
@@ -56,9 +66,6 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["model", "field", "occurred_at"], name="stockflow_event_occurred")
         ]
-
-    def __str__(self) -> str:
-        return f"{self.originator} v{self.version}: {self.source or 'outside'} → {self.target or 'outside'}"
 
 
 class Unsequenced(models.Model):

@@ -12,6 +12,7 @@ from django.db import models
 from django_fsm import GET_STATE, RETURN_VALUE
 
 from stockflow.models import AtEntry, StockField, StockflowManager, StockflowModel, transition
+from stockflow.projections.flow_events import FlowEvent, SubjectKey
 from stockflow.projections.models import ReadModel
 from stockflow.tracker import Companion
 
@@ -71,6 +72,16 @@ class Lead(StockflowModel):
     @transition(temperature, source="hot", target="won", on_error="broken")
     def break_down(self) -> None:
         raise ValueError("broken down")
+
+
+class LeadEvent(FlowEvent):
+    """The events of leads."""
+
+    subject = SubjectKey(Lead)
+
+
+class AnyEvent(FlowEvent):
+    """The events of any object."""
 
 
 class HotLead(Lead):
