@@ -21,6 +21,7 @@ class ProjectionsConfig(AppConfig):
             checks,  # noqa: F401
             commands,  # noqa: F401
             flow_counts,  # noqa: F401
+            inline,  # noqa: F401
             parked_command,  # noqa: F401
             record_command,  # noqa: F401
         )

@@ -85,6 +85,7 @@ def _declared(using: str) -> "list[tuple[Flow, EventCallable]]":
         for flow in registry.declared.flows.values()
         if flow.written_to == using
         for one in flow.event_callables
+        if not one.inline
     ]
 
 

@@ -20,14 +20,14 @@ class EventCallable:
             "winning",
             sources=[pipeline],
             sinks=[won],
-            event_callables=[send_flowers, EventCallable(book, name="book")],
+            event_callables=[send_flowers, EventCallable(book, inline=True)],
         )
 
     It is given the object (None where it was deleted meanwhile), the flow's source and sink that
     the event led between (a stock, a state, or None for the outside) and the event; or the first
     three only, if it takes no more.
 
-    It runs after the commit, from the periodic schedule, each call in a transaction of
+    Unless it is inline it runs after the commit, from the periodic schedule, each call in a transaction of
     its own that also says that it was made. So what it writes to the database happens once; what
     it does elsewhere at least once, and again only if it was interrupted. One that fails is tried
     again a minute later, then ever more seldom, then parked. The later events of that object wait,
@@ -36,6 +36,8 @@ class EventCallable:
 
     Args:
         function: What is called.
+        inline: Call it in the transaction that writes the event, whoever writes it, in bulk and
+            by decay too. What it raises undoes the transaction; the object is as its row is then.
         name: What its progress is kept under; the function's module and name by default. Another
             name begins anew.
 
@@ -43,8 +45,10 @@ class EventCallable:
         InvalidDeclaration: If it cannot be called so, or has no name of its own.
     """
 
-    def __init__(self, function: Callable[..., Any], *, name: str = "") -> None:
-        self.function = function
+    def __init__(
+        self, function: Callable[..., Any], *, inline: bool = False, name: str = ""
+    ) -> None:
+        self.function, self.inline = function, inline
         self.name = name or _name_of(function)
         self._takes = _takes(function)
         if not self.name or len(self.name) > _LONGEST:

@@ -75,6 +75,9 @@ class FlowDeclaration:
 
             checked_model(slug, self.event_model, self.subject_model)
         registry.register(registry.declared.flows, cast("Flow", self))
+        if any(one.inline for one in self.event_callables):
+            for label in self._models:
+                registry.declared.inline.setdefault(label, []).append(cast("Flow", self))
         self.name = options.get("name") or registry.readable(slug)
 
     def __repr__(self) -> str:

@@ -30,6 +30,8 @@ class Registry:
     flows: "dict[str, Flow]" = field(default_factory=dict)
     facets: "dict[str, Facet]" = field(default_factory=dict)
     processes: "dict[str, Process]" = field(default_factory=dict)
+    inline: "dict[str, list[Flow]]" = field(default_factory=dict)
+    """The flows that have inline event callables, by the label of each of their models."""
 
 
 declared = Registry()

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections, models
 
-from stockflow import timers
+from stockflow import listening, timers
 from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
@@ -48,18 +48,19 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
     if row is None or row.stock_lifecycle is None:
         return None
     refuse_parted(row)
-    at, told = moment(row)
-    if settle(row, at):
-        row.save(using=using)
-    at = max(at, row.stock_changed_at)
-    # The tables of parents have signals of their own, unless the parents are kept.
-    own = [f.name for f in subject_of(sender).fields if _is_of(sender, f)]
-    stream, key = row.stock_lifecycle, str(row.pk)
-    closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
-    if closed and not subject_of(sender).has_one_field:
-        _follow(using, row, closed, at)
-    with connections[using].cursor() as cursor:
-        timers.execute(cursor, timers.ending(row, cursor.db, own))
+    with listening.told(row._meta.label_lower, using):
+        at, told = moment(row)
+        if settle(row, at):
+            row.save(using=using)
+        at = max(at, row.stock_changed_at)
+        # The tables of parents have signals of their own, unless the parents are kept.
+        own = [f.name for f in subject_of(sender).fields if _is_of(sender, f)]
+        stream, key = row.stock_lifecycle, str(row.pk)
+        closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
+        if closed and not subject_of(sender).has_one_field:
+            _follow(using, row, closed, at)
+        with connections[using].cursor() as cursor:
+            timers.execute(cursor, timers.ending(row, cursor.db, own))
     _forget(instance)
     return None
 

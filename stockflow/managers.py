@@ -67,6 +67,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         """
         from stockflow.bulk import closing  # noqa: PLC0415  needs the models
         from stockflow.deletion import closed  # noqa: PLC0415  as above
+        from stockflow.listening import told  # noqa: PLC0415  as above
 
         self._for_write = True
         delete = super().delete
@@ -74,7 +75,8 @@ class StockflowQuerySet(models.QuerySet[M]):
         if query.is_sliced or query.distinct_fields or fields is not None:
             return delete()  # refused by Django, in its own words
         with transaction.atomic(using=self.db):
-            lifecycles = closing.close(self.using(self.db))
+            with told(self.model._meta.label_lower, self.db):
+                lifecycles = closing.close(self.using(self.db))
             with closed(lifecycles):
                 deleted = delete()
             closing.refuse_survivors(self.model, self.db, lifecycles)

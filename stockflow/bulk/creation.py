@@ -9,6 +9,7 @@ from django.db import connections, models, transaction
 from stockflow.bulk import writing
 from stockflow.bulk.transitions import CHUNK
 from stockflow.ledgers import Batch, Ledger, ledger_of
+from stockflow.listening import told
 from stockflow.saving.plans import prepare_opening
 from stockflow.saving.work import Work, agree, restore
 from stockflow.subjects import subject_of
@@ -24,7 +25,7 @@ def create(model: type[models.Model], objs: Sequence[Any], using: str, insert: C
     """Append the opening events of *objs*, *insert* their rows, and start their timers, or do nothing."""
     is_outermost = not connections[using].in_atomic_block
     try:
-        with transaction.atomic(using=using):
+        with transaction.atomic(using=using), told(model._meta.label_lower, using):
             _append(model, objs, using)
             created = insert(objs)
             writing.write_timers(using, ((obj, ledger_of(obj).work.events) for obj in objs))

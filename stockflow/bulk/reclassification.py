@@ -12,6 +12,7 @@ from stockflow.bulk.rows import among
 from stockflow.bulk.transitions import CHUNK, Progress
 from stockflow.errors import InvalidDeclaration
 from stockflow.ledgers import Call, ledger_of, remember
+from stockflow.listening import told
 from stockflow.moments import moment
 from stockflow.settling import due, settle
 from stockflow.subjects import subject_of
@@ -35,7 +36,7 @@ def reclassify(
     field = _field(queryset.model, name, states)
     pages, done, using = chunks.pages(queryset, chunk_size or CHUNK), 0, queryset.db
     while True:
-        with transaction.atomic(using=using):
+        with transaction.atomic(using=using), told(queryset.model._meta.label_lower, using):
             keys = next(pages, [])
             if keys:
                 done += _reclassify(queryset, field, states, keys)

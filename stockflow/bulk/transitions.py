@@ -10,6 +10,7 @@ from stockflow.bulk.commands import Command, command
 from stockflow.bulk.methods import call_each
 from stockflow.bulk.outcomes import Outcome
 from stockflow.bulk.statements import Statements
+from stockflow.listening import told
 
 CHUNK = 5_000
 """How many objects one transaction takes where instances are loaded."""
@@ -37,7 +38,8 @@ def transition(
     pages, outcome = chunks.pages(queryset, size), Outcome()
     while True:
         try:
-            with transaction.atomic(using=queryset.db):
+            label = queryset.model._meta.label_lower
+            with transaction.atomic(using=queryset.db), told(label, queryset.db):
                 keys = next(pages, [])
                 outcome += _move(asked, queryset, keys)
         except Exception as error:

@@ -11,6 +11,7 @@ from stockflow import timers
 from stockflow.domain.errors import StockflowError
 from stockflow.facets import Fragment
 from stockflow.ledgers import Batch, Pending, ledger_of, note_delays, note_loaded
+from stockflow.listening import told
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -63,20 +64,25 @@ def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
     """
     ledger = ledger_of(instance)
     outer, ledger.work = ledger.work, Work(using)
-    connection = connections[using]
+    connection, label = connections[using], instance._meta.label_lower
     was_broken = connection.needs_rollback
     try:
         if connection.in_atomic_block:
-            with connection.cursor() as ledger.work.cursor:
+            with told(label, using), connection.cursor() as ledger.work.cursor:
                 yield
         else:
             ledger.work.is_outermost = True
-            with transaction.atomic(using=using), connection.cursor() as ledger.work.cursor:
+            with (
+                transaction.atomic(using=using),
+                told(label, using),
+                connection.cursor() as ledger.work.cursor,
+            ):
                 yield
             ledger.unconfirmed.clear()
     except StockflowError:
         restore(instance, ledger.work)
-        if connection.in_atomic_block and not (was_broken or ledger.work.has_written):
+        is_written = ledger.work.has_written or ledger.work.is_done
+        if connection.in_atomic_block and not (was_broken or is_written):
             transaction.set_rollback(False, using=using)
         raise
     except BaseException:

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
+from stockflow.listening import told
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Objects
@@ -131,7 +132,7 @@ def _fire_next(
 ) -> tuple[Page, Chunk] | None:
     page = None
     try:
-        with transaction.atomic(using=using):
+        with transaction.atomic(using=using), told(None, using):
             page = next_page(after, until, using, size)
             return None if page is None else (page, _fire(page, using, careful=False))
     except (OperationalError, InterfaceError):
