@@ -27,7 +27,9 @@ QUOTATIONS = [
 TARGETS = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["README.md", "MEASURES.md", "FROM_STOCKANDFLOW.md", "PROJECTIONS.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "MEASURES.md", "FROM_STOCKANDFLOW.md", "PROJECTIONS.md"]
+)
 def test_session(name: str) -> None:
     """What a text's session shows is what happens."""
     command = (sys.executable, "-m", "tests.docs.session", name)
