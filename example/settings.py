@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "stockflow.projections",
     "example.webplatform",
     "example.crm",
+    "example.coaching",
     "example.demo",
 ]
 MIDDLEWARE = [

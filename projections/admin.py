@@ -1,4 +1,4 @@
-"""The admin's face of the read side: a list of objects by stock."""
+"""The admin's faces of the read side: stocks and flows as a site, and a list of objects by stock."""
 
 from typing import Any
 
@@ -7,13 +7,27 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from stockflow.projections import calling, registry
+from stockflow.projections.entries import ActionsMixinBase
 from stockflow.projections.event_calls import EventCall
+from stockflow.projections.flow_admin import FlowAdmin
 from stockflow.projections.models import Generation, ParkedEvent
 from stockflow.projections.parking import release
+from stockflow.projections.sites import StockAndFlowAdminSite
+from stockflow.projections.stock_admin import SampledStockAdmin, StockAdmin
 from stockflow.projections.stocks import Stock
 from stockflow.scheduling.pages import ReadOnlyAdmin, shown
 
-__all__ = ["EventCallAdmin", "GenerationAdmin", "ParkedEventAdmin", "StockListFilter"]
+__all__ = [
+    "ActionsMixinBase",
+    "EventCallAdmin",
+    "FlowAdmin",
+    "GenerationAdmin",
+    "ParkedEventAdmin",
+    "SampledStockAdmin",
+    "StockAdmin",
+    "StockAndFlowAdminSite",
+    "StockListFilter",
+]
 
 
 class StockListFilter(admin.SimpleListFilter):

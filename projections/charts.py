@@ -23,6 +23,16 @@ BOTTOM: Final = 32
 COLOURS: Final = 8
 """How many lines have a colour of their own; the others are grey."""
 
+LIGHT: Final = (
+    *("#b3b3b3", "#0b6fae", "#c4540a", "#1a7f4b", "#8a3fa8"),
+    *("#a67c00", "#c2306e", "#17808a", "#6b5b4d"),
+)
+DARK: Final = (
+    *("#6a6a6a", "#5cb8f2", "#ff9a52", "#5bd08f", "#cf93ea"),
+    *("#e0bb45", "#f580b1", "#58cdd8", "#c6b3a1"),
+)
+"""The colours by number, 0 being grey, as ``pages.css`` has them for light and for dark pages."""
+
 MOST_TICKS: Final = 11
 
 _AXES: Final[tuple[tuple[Grain, timedelta, str], ...]] = (
@@ -96,10 +106,9 @@ def line_chart(title: str, series: Sequence[tuple[str, Sequence[SeriesRow]]], tz
     def y(value: int) -> float:
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM), 1)
 
-    highest = sorted(range(len(series)), key=lambda n: -series[n][1][-1].value)[:COLOURS]
-    colours = {n: place for place, n in enumerate(sorted(highest), 1)}
+    colours = _colours([found[-1].value for _, found in series])
     lines = (
-        Line(name, colours.get(n, 0), " ".join(f"{x(row.end)},{y(row.value)}" for row in found))
+        Line(name, colours[n], " ".join(f"{x(row.end)},{y(row.value)}" for row in found))
         for n, (name, found) in enumerate(series)
     )
     return Chart(
@@ -108,6 +117,22 @@ def line_chart(title: str, series: Sequence[tuple[str, Sequence[SeriesRow]]], tz
         tuple(Tick(y(value), f"{value:,}") for value in range(0, top + 1, _step(top))),
         tuple(Tick(x(at), text) for at, text in _instants(start, end, tz)),
     )
+
+
+def coloured(ends: Sequence[int]) -> list[tuple[str, str]]:
+    """Return the colours of lines that end at *ends*, for a light and for a dark page.
+
+    >>> coloured([7, 2])
+    [('#0b6fae', '#5cb8f2'), ('#c4540a', '#ff9a52')]
+    """
+    return [(LIGHT[n], DARK[n]) for n in _colours(ends)]
+
+
+def _colours(ends: Sequence[int]) -> list[int]:
+    """Return the number of each line's colour: of many lines those that end highest have one."""
+    highest = sorted(range(len(ends)), key=lambda n: -ends[n])[:COLOURS]
+    places = {n: place for place, n in enumerate(sorted(highest), 1)}
+    return [places.get(n, 0) for n in range(len(ends))]
 
 
 def _step(top: int) -> int:

@@ -63,6 +63,18 @@ class RangeForm(forms.Form):
             raise forms.ValidationError(f"{day} is outside of the calendar.") from None
 
 
+class FeedForm(forms.Form):
+    """What the feed of a stock's chart may be asked for."""
+
+    every = forms.ChoiceField(required=False, choices=[(grain, grain) for grain in GRAINS])
+    last = forms.IntegerField(required=False, min_value=1, max_value=MOST_BUCKETS)
+    by = forms.CharField(required=False)
+
+    def asked(self) -> dict[str, Any]:
+        """Return what was given, as arguments."""
+        return {name: value for name, value in self.cleaned_data.items() if value}
+
+
 class InstantForm(forms.Form):
     """The instant at which to look at a stock; now, if none is given."""
 

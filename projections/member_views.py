@@ -28,9 +28,10 @@ class _OfStock(StockSelectionMixin):
     @property
     def stock(self) -> Stock:
         slug = self.kwargs["slug"]
-        if slug not in registry.declared.stocks:
-            raise Http404(f"There is no stock {slug!r}.")
-        return registry.declared.stocks[slug]
+        stock = registry.declared.stocks.get(slug)
+        if stock is None or stock.is_sampled:
+            raise Http404(f"There is no stock {slug!r} whose members have a history.")
+        return stock
 
     @property
     def ordering(self) -> list[str]:  # type: ignore[override]  # known only with the request

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def rows_of(stock: "Countable") -> "QuerySet[Any]":
     """Return the rows that are in a stock now; those not adopted yet are in none."""
+    if stock.is_sampled:
+        return stock.all()
     model = stock.reference.model
     found = model._default_manager.using(stock.using).filter(
         **{f"{stock.reference.name}__in": stock.states, "stock_lifecycle__isnull": False}

@@ -129,8 +129,13 @@ def _number(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
+def period(start: datetime, every: Grain, zone: tzinfo) -> str:
+    """Return what to write for the period that begins at *start*."""
+    return dateformat.format(start.astimezone(zone), _PERIODS[every])
+
+
 def _period(start: datetime, cut: Cut) -> str:
-    return dateformat.format(start.astimezone(cut.zone), _PERIODS[cut.every])
+    return period(start, cut.every, cut.zone)
 
 
 def _by_value(series: Series, facet: Facet) -> list[tuple[str, list[SeriesRow]]]:

@@ -11,9 +11,8 @@ from django.http import QueryDict
 
 from stockflow.domain.cells import NOT_RECORDED
 from stockflow.errors import InvalidSelection
-from stockflow.projections import registry
 from stockflow.projections.counting import slug_of
-from stockflow.projections.facets import By, Facet, lookup_of
+from stockflow.projections.facets import By, Facet, facet_of, lookup_of
 from stockflow.projections.rows_now import rows_of
 
 if TYPE_CHECKING:
@@ -42,10 +41,15 @@ class FacetSelection:
 
     Raises:
         UnknownFacet: If the field does not declare the facet.
-        InvalidSelection: If only the log has the facet, or it cannot have the value.
+        UnknownFacetValue: If the facet was declared with values, and this is none of them.
+        InvalidSelection: If only the log has the facet, or its column cannot have the value.
     """
 
     def __init__(self, stock: "Stock", facet: By, value: Any) -> None:
+        if stock.is_sampled:
+            raise InvalidSelection(
+                f"{stock.slug!r} is sampled and cannot be narrowed: filter its queryset instead."
+            )
         self.stock, self.facet = stock, facet
         self.lookup = str(lookup_of(stock.reference, facet))
         path = stock.reference.facets[self.lookup]
@@ -102,8 +106,7 @@ class FacetSelection:
     @property
     def label(self) -> str:
         """What to show for the value."""
-        declared = registry.declared.facets.get(self.slug)
-        return label_of(declared, self.value)
+        return label_of(facet_of(self.facet), self.value)
 
     def narrow(self, members: "QuerySet[Any]") -> "QuerySet[Any]":
         """Return those of *members* that have the value."""
@@ -115,11 +118,15 @@ class FacetSelection:
         if value is None:
             return None
         try:
-            return self._leaf.to_python(value)
+            checked = self._leaf.to_python(value)
         except ValidationError as error:
             raise InvalidSelection(
                 f"{value!r} is no value of facet {self.slug!r}: {' '.join(error.messages)}"
             ) from None
+        declared = facet_of(self.facet)
+        if declared is not None:
+            declared.check(checked)
+        return checked
 
 
 class StockSelection:
@@ -224,7 +231,8 @@ class FacetForm(forms.Form):
         if len(offered) > 1:
             choices = [(stock.slug, stock.name) for stock in offered]
             self.fields[STOCK] = forms.ChoiceField(label="Stock", choices=choices)
-        for facet in facets:
+        offered_facets = [] if selection.stock.is_sampled else list(facets)
+        for facet in offered_facets:
             path = selection.stock.reference.facets.get(facet.lookup)
             if path is not None and not path.is_fixed:
                 self.fields[PREFIX + facet.slug] = _facet_field(selection.stock, facet)
@@ -234,11 +242,12 @@ class FacetForm(forms.Form):
 
 
 def _facet_field(stock: "Stock", facet: Facet) -> forms.ChoiceField:
-    """Return the choice among the values that members have, with how many have each."""
+    """Return the choice among a facet's values, else those of members, with how many have each."""
     found = stock.count(by=facet)
+    values = list(found) if facet.values is None else facet.values
     choices = [
-        (text_of(value), f"{label_of(facet, value)} ({number:,})")
-        for value, number in found.items()
+        (text_of(value), f"{label_of(facet, value)} ({found.get(value, 0):,})")
+        for value in values
         if value is not NOT_RECORDED
     ]
     return forms.ChoiceField(label=facet.name, required=False, choices=[("", "all"), *choices])

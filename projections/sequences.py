@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.generic import View
 
-from stockflow.domain.errors import UnknownFacet
+from stockflow.domain.errors import UnknownFacet, UnknownFacetValue
 from stockflow.errors import InvalidSelection
 from stockflow.projections.facets import Facet
 from stockflow.projections.permissions import may_view
@@ -81,7 +81,7 @@ class StockSelectionMixin(AccessMixin):
             if not may_any or not may_view(request.user, [self.selection.stock]):
                 return self.handle_no_permission()
             return parent.dispatch(request, *args, **kwargs)
-        except (InvalidSelection, UnknownFacet) as error:
+        except (InvalidSelection, UnknownFacet, UnknownFacetValue) as error:
             raise BadRequest(str(error)) from error
 
     def get_stocks(self) -> Iterable[Stock]:

@@ -22,6 +22,7 @@ from stockflow import conf
 from stockflow.projections import registry
 from stockflow.projections.answers import Member
 from stockflow.projections.forms import InstantForm, RangeForm
+from stockflow.projections.member_rows import member_of, members_of
 from stockflow.projections.permissions import may_view, require_view
 from stockflow.projections.processes import Process
 from stockflow.projections.reports import ProcessReport
@@ -90,17 +91,17 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     told = {"title": stock.name, "stock": stock, "form": form}
     if not form.is_valid():
         return _render(request, "stockflow/members.html", told, status=400)
-    found = stock.members(form.cleaned_data["at"])
+    found, settled_until = members_of(stock, form.cleaned_data["at"])
     shown = Paginator(found, MEMBERS_PER_PAGE).get_page(request.GET.get("page"))
     told |= {
         "at": request.GET.get("at", ""),
-        "count": f"{len(found):,}",
-        "settled_until": found.settled_until,
-        "is_settled": found.settled_until >= form.now,
+        "count": f"{shown.paginator.count:,}",
+        "settled_until": settled_until,
+        "is_settled": settled_until >= form.now,
         "page": shown,
         "pages": shown.paginator.get_elided_page_range(shown.number),
         "elision": Paginator.ELLIPSIS,
-        "members": [_row(request, stock, member) for member in shown],
+        "members": [_row(request, stock, member) for member in map(member_of(stock), shown)],
         "facets": list(stock.reference.facets),
     }
     return _render(request, "stockflow/members.html", told)

@@ -52,11 +52,10 @@ class StockflowAdmin(TransitionAdmin):
         return [*given, *(name for name in self._stock_names(obj) if name not in given)]
 
     def get_urls(self) -> list[URLPattern]:
-        meta = self.model._meta
         page = path(
             "<path:object_id>/stock-history/",
             self.admin_site.admin_view(self.stock_history_view),
-            name=f"{meta.app_label}_{meta.model_name}_stock_history",
+            name=f"{self.opts.app_label}_{self.opts.model_name}_stock_history",
         )
         return [page, *super().get_urls()]
 

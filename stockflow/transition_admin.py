@@ -78,12 +78,16 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
             context["stock_buttons"] = [] if obj is None else [*self._buttons(request, obj)]
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def has_transition_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may make transitions at all: who may change the object."""
+        return self.has_change_permission(request, obj)
+
     def stock_transition_view(
         self, request: HttpRequest, object_id: str, name: str
     ) -> HttpResponse:
         """Ask for a transition's arguments and make it, or say why it cannot be made."""
         obj = self.get_object(request, unquote(object_id))
-        if not self.has_change_permission(request, obj):
+        if not self.has_transition_permission(request, obj):
             raise PermissionDenied
         if obj is None or name not in self._offered():
             raise Http404(f"There is no {self.opts.verbose_name} {object_id!r} with {name!r}.")
@@ -105,7 +109,7 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
         base: Any = super()
         actions: dict[str, Any] = base.get_actions(request, **located)
         is_off = self.actions is None or IS_POPUP_VAR in request.GET
-        if is_off or not self.has_change_permission(request):
+        if is_off or not self.has_transition_permission(request):
             return actions
         for name in self._offered():
             asked = self._command(request, name)
@@ -181,12 +185,14 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
 
     def _changeable(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """Return the keys that the admin lets be changed, asked one by one where it has its own rule."""
-        if type(self).has_change_permission is admin.ModelAdmin.has_change_permission:
+        plain = (admin.ModelAdmin.has_change_permission, TransitionAdmin.has_transition_permission)
+        if (type(self).has_change_permission, type(self).has_transition_permission) == plain:
             return queryset.order_by().values("pk")
-        return [obj.pk for obj in queryset.iterator() if self.has_change_permission(request, obj)]
+        may = self.has_transition_permission
+        return [obj.pk for obj in queryset.iterator() if may(request, obj)]
 
     def _buttons(self, request: HttpRequest, obj: Any) -> Iterator[Button]:
-        if not self.has_change_permission(request, obj):
+        if not self.has_transition_permission(request, obj):
             return
         for name in self._offered():
             asked = self._command(request, name)

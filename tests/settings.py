@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "tests.browsers",
     "example.webplatform",
     "tests.example.apps.ExampleCrm",
+    "example.coaching",
 ]
 MIDDLEWARE = [
     "tests.web.csp.strict",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from example.coaching.stocks import coaching
 from example.crm.stocks import sales
 from example.webplatform.stocks import web
 from stockflow.projections import Process
@@ -22,6 +23,11 @@ def features() -> Iterator[str]:
 def leads() -> Iterator[str]:
     """Yield the same of the leads, by month."""
     yield from _table(sales, datetime(2025, 10, 1, tzinfo=UTC), "month", "%Y-%m")
+
+
+def profiles() -> Iterator[str]:
+    """Yield the same of those who are coached, by month."""
+    yield from _table(coaching, datetime(2026, 4, 1, tzinfo=UTC), "month", "%Y-%m")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

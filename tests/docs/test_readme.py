@@ -16,12 +16,13 @@ import pytest
 
 from tests.house import source
 
+PAGES = (source.ROOT / "PAGES.md").read_text(encoding="utf-8")
 README = (source.ROOT / "README.md").read_text(encoding="utf-8")
 PROJECTIONS = (source.ROOT / "PROJECTIONS.md").read_text(encoding="utf-8")
 MAKEFILE = (source.ROOT / "Makefile").read_text(encoding="utf-8")
 QUOTATIONS = [
     quotation
-    for text in (README, PROJECTIONS)
+    for text in (README, PAGES, PROJECTIONS)
     for quotation in re.findall(r"```python\n# (\w+/\w+\.py)[^\n]*\n(.*?)```", text, re.DOTALL)
 ]
 TARGETS = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
@@ -50,7 +51,7 @@ def test_quotation(name: str, code: str) -> None:
 
 def test_every_code_block_is_tested() -> None:
     """A block of Python is a quotation or a part of the session."""
-    assert (README + PROJECTIONS).count("```python\n") == len(QUOTATIONS) > 0
+    assert (README + PAGES + PROJECTIONS).count("```python\n") == len(QUOTATIONS) > 0
 
 
 @pytest.mark.parametrize("target", TARGETS)

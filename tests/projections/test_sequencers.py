@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.http import QueryDict
 
-from stockflow.domain.errors import UnknownFacet
+from stockflow.domain.errors import UnknownFacet, UnknownFacetValue
 from stockflow.errors import InvalidDeclaration, InvalidSelection
 from stockflow.projections import (
     Facet,
@@ -234,3 +234,28 @@ def test_a_form_of_a_selection(hot: Stock) -> None:
     assert field.choices == [("", "all"), ("fair", "fair (1)"), ("web", "Web (2)")]
     assert form["facet-channel"].initial == "web"
     assert [one.name for one in form.hidden_fields()] == ["page"]
+
+
+def test_a_value_that_is_not_declared(hot: Stock) -> None:
+    """A facet with values knows no others; its form offers all of them."""
+    leads("web")
+    channel = Facet("channel", values=["web", "fair"])
+    with pytest.raises(
+        UnknownFacetValue, match=r"'channel' has no value 'post' \(it has: 'web', 'f"
+    ):
+        StockSelection.from_query(QueryDict("facet-channel=post"), [hot])
+    field: Any = FacetForm(StockSelection(hot), facets=[channel]).fields["facet-channel"]
+
+    assert field.choices[1:] == [("web", "web (1)"), ("fair", "fair (0)")]
+
+
+def test_a_sampled_stock_is_walked_whole(declared: registry.Registry) -> None:
+    """Its rows are those of its query; facets are the query's own affair."""
+    first, second = leads("web", "fair")
+    sampled = Stock("all-leads", queryset=Lead.objects.all())
+    selection = StockSelection(sampled)
+
+    assert walked(StockSequencer(selection)) == [first, second]
+    assert list(FacetForm(selection, facets=[Facet("channel")]).fields) == ["stock"]
+    with pytest.raises(InvalidSelection, match="is sampled and cannot be narrowed"):
+        StockSelection(sampled, {"channel": "web"})

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +35,27 @@ FLAGS = (
 )
 
 
-@pytest.fixture(name="browser")
-def _browser(tmp_path: Path) -> Iterator["Chrome"]:
+@contextmanager
+def opened(folder: Path) -> Iterator["Chrome"]:
+    """A browser that keeps its things in *folder*, closed at the end."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path}"):
+    for flag in (*FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
-    yield browser
-    browser.quit()
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+@pytest.fixture(name="browser")
+def _browser(tmp_path: Path) -> Iterator["Chrome"]:
+    with opened(tmp_path) as browser:
+        yield browser
 
 
 @pytest.fixture(name="site")
@@ -110,15 +120,23 @@ def test_dark_mode(browser: "Chrome", site: str) -> None:
         "/stocks/stock/newly/",
         "/admin/stockflow/event/",
         "/admin/webplatform/feature/?stock=newly",
+        "/stocks/stock/newly/walk/",
+        "/stocks/stock/newly/walk/?step=9",
+        "/example-admin/",
+        "/example-admin/stockflow_projections/stock_newly/",
+        "/example-admin/stockflow_projections/flow_reaching/",
     ],
-    ids=["index", "members", "events", "list"],
+    ids=[
+        *("index", "members", "events", "list", "member", "end"),
+        *("site", "entry-of-a-stock", "entry-of-a-flow"),
+    ],
 )
 def test_pages_keep_the_policy(browser: "Chrome", site: str, address: str) -> None:
     """No page needs more than files of the site."""
     browser.get(site + address)
     log_in(browser)
 
-    assert browser.find_elements("css selector", "#content-main, #changelist")
+    assert browser.find_elements("css selector", "#content-main, #changelist, .stockflow")
     assert complaints(browser) == []
 
 

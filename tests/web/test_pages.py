@@ -3,12 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import Settings
 
 import stockflow
-from example.crm.models import Lead
+from example.crm.models import Lead, Rep
 from example.webplatform.models import Feature
 from stockflow.testing import Clock
 
@@ -33,6 +35,7 @@ def test_index_shows_levels(admin: Client, feature: Feature, lead: Lead) -> None
     assert {one["process"].slug: [level for _, level in one["levels"]] for one in processes} == {
         "web": ["0", "1", "0"],
         "sales": ["1", "1", "0"],
+        "coaching": ["0"] * 5,
     }
 
 
@@ -216,6 +219,21 @@ def test_members_come_in_pages(admin: Client, db: None, time: Clock) -> None:
 
     assert (len(first.context["members"]), len(second.context["members"])) == (50, 10)
     assert "?at=2026-01-01T00%3A00%3A00Z&amp;page=2" in first.content.decode()
+
+
+def test_a_page_reads_its_own_members(admin: Client, db: None, time: Clock) -> None:
+    """Of a long list only the rows of the page are read, with the objects behind their facets."""
+    rep = Rep.objects.create(name="Ada", team="north")
+    for _ in range(60):
+        Lead.objects.create(channel="web", owner=rep)
+    with CaptureQueriesContext(connection) as asked:
+        answer = admin.get(reverse("stockflow:members", args=["hot"]), {"page": "2"})
+    table = Lead._meta.db_table
+    reads = [one["sql"] for one in asked if f'FROM "{table}"' in one["sql"]]
+
+    assert [row["facets"] for row in answer.context["members"]] == [["web", "north"]] * 10
+    assert answer.context["count"] == "60"
+    assert [sql for sql in reads if "LIMIT 10 OFFSET 50" not in sql and "COUNT(" not in sql] == []
 
 
 def test_stock_of_no_process(admin: Client, lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:

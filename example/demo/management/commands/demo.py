@@ -42,6 +42,8 @@ class Command(BaseCommand):
         call_command("load_features", verbosity=verbosity)
         self._heading("Simulating a year of leads")
         call_command("simulate_leads", verbosity=verbosity)
+        self._heading("Simulating half a year of coaching")
+        call_command("simulate_coaching", verbosity=verbosity)
         self._heading("Firing the decays that fell due: 30 months after all browsers had a feature")
         call_command("run_periodic_schedule", until=report.UNTIL.isoformat(), verbosity=verbosity)
 
@@ -50,6 +52,8 @@ class Command(BaseCommand):
         self._lines(report.features())
         self._heading(f"Leads: levels at the end of each month, to {report.UNTIL:%Y-%m-%d}")
         self._lines(report.leads())
+        self._heading(f"Coaching: levels at the end of each month, to {report.UNTIL:%Y-%m-%d}")
+        self._lines(report.profiles())
         self._heading("One lead's audit trail")
         lead = Lead.objects.order_by("-stock_version", "pk")[0]
         call_command("stockflow", "audit", Lead._meta.label, str(lead.pk))

@@ -1,0 +1,1 @@
+"""Coaching: who keeps at it, who slips, and whom to call."""

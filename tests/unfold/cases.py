@@ -1,0 +1,97 @@
+"""Transitions and histories in django-unfold: rendered by it, made, and refused.
+
+Run by ``tests/web/test_unfold.py`` under settings of their own.
+"""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+
+from tests.crm.models import Lead
+from tests.stockflow.reading import trail
+
+LEADS = reverse("unfold:crm_lead_changelist")
+
+
+def staff(*names: str) -> Client:
+    """Return a client logged in as staff with permissions on leads."""
+    user = User.objects.create_user("-".join(names) or "none", is_staff=True)
+    user.user_permissions.add(
+        *Permission.objects.filter(content_type__app_label="crm", codename__in=names)
+    )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page(deal: Lead, name: str = "change", *more: str) -> str:
+    """Return the address of a page of the lead."""
+    return reverse(f"unfold:crm_lead_{name}", args=[deal.pk, *more])
+
+
+@pytest.mark.django_db
+def test_buttons_in_unfold() -> None:
+    """Its own form, with a button for each transition and the way to the history."""
+    deal = Lead.objects.create()
+    text = staff("view_lead", "change_lead").get(page(deal)).content.decode()
+
+    assert "unfold/css/styles" in text
+    assert f'action="{page(deal, "stock_transition", "touch")}"' in text
+    assert f'href="{page(deal, "stock_history")}"' in text
+    assert page(deal, "stock_transition", "win") not in text  # for who may close leads
+    assert 'name="temperature"' not in text
+
+
+@pytest.mark.django_db
+def test_a_form_in_unfold() -> None:
+    """It asks for arguments, refuses bad ones, and makes the transition."""
+    deal, client = Lead.objects.create(), Client()
+    client.force_login(User.objects.create_superuser("root"))
+    address = page(deal, "stock_transition", "win")
+    asked, bad = client.get(address), client.post(address, {"amount": "much"})
+    client.post(address, {"amount": "900", "stockflow_reason": "signed"})
+
+    assert b"unfold/css/styles" in asked.content
+    assert b'name="amount"' in asked.content
+    assert b"Enter a whole number." in bad.content
+    assert trail(deal) == ["entered >hot", "moved hot>won"]
+    assert b"signed" in client.get(page(deal, "stock_history")).content
+
+
+@pytest.mark.django_db
+def test_refusals_in_unfold() -> None:
+    """What is refused to a GET is refused to a POST, and a forged one makes nothing."""
+    deal, forged = Lead.objects.create(), Client(enforce_csrf_checks=True)
+    reader, seller = staff("view_lead"), staff("view_lead", "change_lead")
+    forged.force_login(User.objects.create_superuser("root"))
+    touch, win = (page(deal, "stock_transition", name) for name in ("touch", "win"))
+
+    for ask in "get", "post":
+        assert getattr(reader, ask)(touch).status_code == 403
+        assert getattr(seller, ask)(win).status_code == 403
+        assert getattr(Client(), ask)(touch).status_code == 302
+    assert staff().get(page(deal, "stock_history")).status_code == 403
+    assert forged.post(touch).status_code == 403
+    assert trail(deal) == ["entered >hot"]
+
+
+@pytest.mark.django_db
+def test_actions_in_unfold() -> None:
+    """The list has those that one may make, and moves each that can be moved."""
+    deal, lost = Lead.objects.create(), Lead.objects.create()
+    lost.lose()
+    lost.save()
+    client = staff("view_lead", "change_lead")
+    choices = dict(client.get(LEADS).context["action_form"].fields["action"].choices)
+    told = {"action": "stockflow_touch", "_selected_action": [deal.pk, lost.pk]}
+    answer: Any = client.post(LEADS, told)
+
+    assert "stockflow_touch" in choices
+    assert "stockflow_win" not in choices  # for who may close leads
+    assert [str(message) for message in get_messages(answer.wsgi_request)] == [
+        "Touch: 1 changed, 1 not possible from the present state."
+    ]
