@@ -19,6 +19,7 @@
     ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
     ├── InvalidDeclaration    a model, stock or flow that cannot work
     ├── InvalidSelection      a stock, value or place that a query string cannot mean
+    ├── ScheduleFailed        a decay or a periodic job failed; the others were done
     ├── InsideTransaction     what makes transactions of its own was called inside one
     └── InvalidIsolation      transactions of the database see too little
 

@@ -23,5 +23,9 @@ class InsideTransaction(StockflowError, TransactionManagementError):
     """What makes transactions of its own was called inside one."""
 
 
+class ScheduleFailed(StockflowError):
+    """A decay or a periodic job failed; the others were done."""
+
+
 class InvalidIsolation(StockflowError, ImproperlyConfigured):
     """The database's transactions see too little for what was asked."""

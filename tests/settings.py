@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django_tasks_db",
     "stockflow",
     "stockflow.projections",
     "tests.crm",
@@ -74,8 +75,11 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "tests.urls"
 # What has no migrations cannot refer to what has, and a companion refers to users.
-UNMIGRATED = ("admin", "auth", "browsers", "contenttypes", "crm", "example_crm")
+UNMIGRATED = (
+    *("admin", "auth", "browsers", "contenttypes", "crm", "django_tasks_database", "example_crm"),
+)
 MIGRATION_MODULES = dict.fromkeys(UNMIGRATED)
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 SECRET_KEY = "tests"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

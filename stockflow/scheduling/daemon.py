@@ -20,20 +20,43 @@ SHORTEST_SLEEP = timedelta(milliseconds=100)
 """What is due but cannot be fired now does not keep the processor busy."""
 
 
+class Stop(threading.Event):
+    """Set when the process is told to stop.
+
+    Attributes:
+        signal: What told it.
+    """
+
+    signal: int | None = None
+
+
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set, until the block ends."""
-    stop = threading.Event()
+def stopping() -> Iterator[Stop]:
+    """Give an event that SIGTERM and SIGINT set, until the block ends.
+
+    The second one does what it does elsewhere: it ends what does not want to stop. Only the main
+    thread is told signals; in another one there is nothing to listen to.
+    """
+    stop = Stop()
+    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def told(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
         stop.set()
+        restore()
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    if threading.current_thread() is threading.main_thread():
+        before |= {
+            number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)
+        }
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 def loop(work: Callable[[threading.Event], object], stop: threading.Event, *, using: str) -> None:

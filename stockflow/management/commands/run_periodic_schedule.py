@@ -1,7 +1,6 @@
 """Fire what is due: from cron, as often as you like, or as a process that stays."""
 
 import threading
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +12,8 @@ from stockflow import conf
 from stockflow.domain.errors import InvalidInstant
 from stockflow.domain.instants import require_instant
 from stockflow.scheduling.daemon import loop, stopping
-from stockflow.scheduling.decays import count_due, fire_due
-from stockflow.scheduling.outcomes import Failure
-from stockflow.scheduling.runs import run_jobs
-
-SHOWN = 10
+from stockflow.scheduling.decays import count_due
+from stockflow.scheduling.running import Run, decays
 
 
 class Command(BaseCommand):
@@ -55,19 +51,23 @@ class Command(BaseCommand):
                 raise CommandError("--loop fires what is due by then; leave out --until.")
             self._stay(database, verbosity)
             return
-        last = _until(until, database)
-        failures = self._fire(last, database, verbosity, threading.Event())
-        errors = [_message(failures)] if failures else []
-        errors += self._run_jobs(database, threading.Event())
-        if errors:
+        run = Run(_until(until, database), database)
+        with stopping() as stop:
+            self._go(run, verbosity, stop)
+        if errors := run.errors():
             raise CommandError("\n".join(errors))
+        if run.is_stopped:
+            raise CommandError(
+                "Stopped when told to; nothing is left half done. What is due still happens at "
+                "the next run, at its due instant.",
+                returncode=128 + (stop.signal or 0),
+            )
 
     def _stay(self, database: str, verbosity: int) -> None:
         def work(stop: threading.Event) -> None:
-            failures = self._fire(conf.now(database), database, 0, stop)
-            if failures:
-                self.stderr.write(_message(failures))
-            for error in self._run_jobs(database, stop):
+            run = Run(conf.now(database), database)
+            self._go(run, 0, stop)
+            for error in run.errors():
                 self.stderr.write(error)
 
         with stopping() as stop:
@@ -75,44 +75,22 @@ class Command(BaseCommand):
         if verbosity:
             self.stdout.write(self.style.SUCCESS("Stopped; nothing is left half done."))
 
-    def _fire(
-        self, last: datetime, database: str, verbosity: int, stop: threading.Event
-    ) -> list[Failure]:
-        fired, held, failures = 0, 0, list[Failure]()
+    def _go(self, run: Run, verbosity: int, stop: threading.Event) -> None:
         quiet = None if verbosity else True  # None: draw only on a terminal
-        total = count_due(last, using=database) if verbosity else 0
+        total = count_due(run.until, using=run.using) if verbosity else 0
         # tqdm writes to sys.stderr: self.stderr would end each redraw with a newline.
         with tqdm(total=total, unit=" decays", desc="Firing decays", disable=quiet) as bar:
-            for chunk in fire_due(last, using=database):
-                fired, held = fired + chunk.fired, held + len(chunk.held)
-                failures += chunk.failures.values()
-                bar.total = max(total, fired)
-                bar.update(chunk.fired)
-                if stop.is_set():
-                    break
+            for fired in run.go(stop.is_set):
+                bar.total = max(total, run.fired)
+                bar.update(fired)
         if verbosity:
-            self._report(fired, held, last)
-        return failures
+            self._report(run)
 
-    def _run_jobs(self, database: str, stop: threading.Event) -> Iterable[str]:
-        if stop.is_set():
-            return
-        for run in run_jobs(using=database):
-            if run.error:
-                yield f"The periodic job {run.name!r} failed:\n{run.error}"
-            if stop.is_set():
-                return
-
-    def _report(self, fired: int, held: int, last: datetime) -> None:
-        self.stdout.write(
-            self.style.SUCCESS(f"Fired {_decays(fired)} due until {last:%Y-%m-%d %H:%M:%S} UTC.")
-        )
-        if held:
-            self.stdout.write(f"Held back {_decays(held)} whose conditions are false.")
-
-
-def _decays(number: int) -> str:
-    return f"{number:,} decay{'' if number == 1 else 's'}"
+    def _report(self, run: Run) -> None:
+        until = f"{run.until:%Y-%m-%d %H:%M:%S} UTC"
+        self.stdout.write(self.style.SUCCESS(f"Fired {decays(run.fired)} due until {until}."))
+        if run.held:
+            self.stdout.write(f"Held back {decays(run.held)} whose conditions are false.")
 
 
 def _until(text: str | None, database: str) -> datetime:
@@ -133,11 +111,3 @@ def _until(text: str | None, database: str) -> datetime:
             "A decay happens when it is due, never before."
         )
     return until
-
-
-def _message(failures: list[Failure]) -> str:
-    lines = [f"{_decays(len(failures))} could not be fired; the others were:"]
-    lines += [f"  {failure}" for failure in failures[:SHOWN]]
-    if len(failures) > SHOWN:
-        lines.append(f"  ... and {len(failures) - SHOWN:,} more.")
-    return "\n".join(lines)
