@@ -17,7 +17,7 @@ from celery import shared_task
 __all__ = ["run_schedule"]
 
 
-@shared_task(name="stockflow.run_schedule")
+@shared_task(name="stockflow.run_schedule")  # type: ignore[untyped-decorator]  # Celery has no types
 def run_schedule(using: str = "default") -> str:
     """Run the schedule of the database *using* once; fails with what failed in it."""
     from stockflow.scheduling import running  # noqa: PLC0415  needs the app registry

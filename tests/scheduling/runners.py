@@ -51,7 +51,7 @@ def procrastinate() -> None:
 
     app.open()
     app.schema_manager.apply_schema()
-    stockflow.defer(timestamp=0)
+    stockflow.defer(timestamp=0)  # type: ignore[call-arg]  # a periodic one is typed without its own
     app.close()
     app.run_worker(wait=False, install_signal_handlers=False)
     with app.open():

@@ -144,7 +144,15 @@ def test_celery(time: Clock, tmp_path: Path) -> None:
         pytest.skip("no Redis answers on 127.0.0.1:6379: start one to test Celery")
     lead = Lead.objects.create()
     queue = f"stockflow-{uuid4()}"
-    words = ["-A", "tests.scheduling.celery_app", "worker", "-B", "-s", tmp_path / "beat", "-c1"]
+    words = [
+        "-A",
+        "tests.scheduling.celery_app",
+        "worker",
+        "-B",
+        "-s",
+        str(tmp_path / "beat"),
+        "-c1",
+    ]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
     worker = subprocess.Popen(
         [sys.executable, "-m", "celery", *words, *quiet],
