@@ -21,7 +21,7 @@ def _add_schedule_arguments(parser: CommandParser) -> None:
 
 
 def _schedule(command: BaseCommand, *, days: int, database: str, **options: Any) -> None:
-    from stockflow.scheduling.overview import waiting  # noqa: PLC0415  needs the app registry
+    from stockflow.scheduling.overview import backlog, waiting  # noqa: PLC0415  needs the app registry
     from stockflow.tables import ScheduledTransition  # noqa: PLC0415  as above
 
     if not 1 <= days <= 366:
@@ -37,6 +37,7 @@ def _schedule(command: BaseCommand, *, days: int, database: str, **options: Any)
         command.stdout.write("Nothing is scheduled.")
         return
     command.stdout.write("\n".join(table(rows)))
+    command.stdout.write(str(backlog(using=database)))
     parked = ScheduledTransition.objects.using(database).filter(parked_at__isnull=False)
     for timer in parked.order_by("due_at", "id")[:SHOWN]:
         due = from_micros(timer.due_at)

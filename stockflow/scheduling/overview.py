@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, Min, Q
 
 from stockflow import conf
-from stockflow.domain.instants import to_micros
+from stockflow.audit import length
+from stockflow.domain.instants import from_micros, to_micros
 from stockflow.domain.intervals import buckets, start_of_day
 from stockflow.tables import ScheduledTransition
 
@@ -33,6 +34,43 @@ class Waiting(NamedTuple):
     parked: int
     by_day: tuple[int, ...]
     later: int
+
+
+class Backlog(NamedTuple):
+    """How far the schedule is behind.
+
+    Attributes:
+        overdue: How many timers were due before now, those held back or failing included.
+        oldest: When the first of them was due; None if there is none.
+        parked: How many are set aside for a person.
+        now: When that was so.
+    """
+
+    overdue: int
+    oldest: datetime | None
+    parked: int
+    now: datetime
+
+    def __str__(self) -> str:
+        late = ""
+        if self.oldest is not None:
+            since = f"{self.oldest:%Y-%m-%d %H:%M:%S} UTC"
+            late = f", the oldest since {since} ({length(self.now - self.oldest)})"
+        return f"Overdue: {self.overdue:,}{late}. Parked: {self.parked:,}."
+
+
+def backlog(*, using: str) -> Backlog:
+    """Return how far the schedule is behind: what an alarm should watch."""
+    now = conf.now(using)
+    timers = ScheduledTransition.objects.using(using)
+    overdue = Q(parked_at=None, due_at__lt=to_micros(now))
+    found = timers.aggregate(
+        overdue=Count("id", filter=overdue),
+        oldest=Min("due_at", filter=overdue),
+        parked=Count("id", filter=Q(parked_at__isnull=False)),
+    )
+    oldest = None if found["oldest"] is None else from_micros(found["oldest"])
+    return Backlog(found["overdue"], oldest, found["parked"], now)
 
 
 def waiting(days: int, *, using: str) -> tuple[list[datetime], list[Waiting]]:

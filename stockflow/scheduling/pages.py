@@ -4,10 +4,12 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import dateformat, timezone
 
-from stockflow.domain.instants import from_micros
+from stockflow import conf
+from stockflow.domain.instants import from_micros, to_micros
+from stockflow.scheduling.overview import backlog
 from stockflow.scheduling.parking import release
 from stockflow.tables import PeriodicRun, ScheduledTransition
 
@@ -36,21 +38,26 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to 
         return False
 
 
-class _IsParked(admin.SimpleListFilter):
-    """Those set aside, or those that wait."""
+class _Standing(admin.SimpleListFilter):
+    """Those set aside, those that are overdue, or those that wait."""
 
-    title = "parked"
-    parameter_name = "parked"
+    title = "standing"
+    parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Parked"), ("no", "Waiting")]
+        return [("waiting", "Waiting"), ("overdue", "Overdue"), ("parked", "Parked")]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ScheduledTransition]
     ) -> QuerySet[ScheduledTransition]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(parked_at__isnull=self.value() == "no")
+        now = to_micros(conf.now(queryset.db))
+        if self.value() == "parked":
+            return queryset.filter(parked_at__isnull=False)
+        if self.value() == "overdue":
+            return queryset.filter(parked_at=None, due_at__lt=now)
+        if self.value() == "waiting":
+            return queryset.filter(parked_at=None, due_at__gte=now)
+        return queryset
 
 
 @admin.register(ScheduledTransition)
@@ -60,17 +67,9 @@ class ScheduledTransitionAdmin(ReadOnlyAdmin):
     To release is to change: it asks for the permission to change scheduled transitions.
     """
 
-    list_display = (
-        "due",
-        "model",
-        "field",
-        "transition",
-        "lifecycle",
-        "parked",
-        "attempts",
-        "error",
-    )
-    list_filter = (_IsParked,)
+    change_list_template = "stockflow/admin/schedule.html"
+    list_display = ("due", "subject", "transition", "lifecycle", "parked", "attempts", "error")
+    list_filter = (_Standing, "model", "transition")
     search_fields = ("=lifecycle",)
     search_help_text = "A lifecycle, in full."
     ordering = ("due_at", "id")
@@ -85,6 +84,18 @@ class ScheduledTransitionAdmin(ReadOnlyAdmin):
     def due(self, timer: ScheduledTransition) -> str:
         """When it is due."""
         return shown(timer.due_at)
+
+    @admin.display(description="stock field", ordering="model")
+    def subject(self, timer: ScheduledTransition) -> str:
+        """What it moves."""
+        return f"{timer.model}.{timer.field}"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and above it how far the schedule is behind."""
+        told = {"backlog": backlog(using=self.get_queryset(request).db)}
+        return super().changelist_view(request, {**told, **(extra_context or {})})
 
     @admin.display(description="parked at", ordering="parked_at")
     def parked(self, timer: ScheduledTransition) -> str:

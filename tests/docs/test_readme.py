@@ -11,6 +11,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.house import source
 PAGES = (source.ROOT / "PAGES.md").read_text(encoding="utf-8")
 README = (source.ROOT / "README.md").read_text(encoding="utf-8")
 PROJECTIONS = (source.ROOT / "PROJECTIONS.md").read_text(encoding="utf-8")
+RUNNERS = "tests/scheduling/runners.py"
 MAKEFILE = (source.ROOT / "Makefile").read_text(encoding="utf-8")
 QUOTATIONS = [
     quotation
@@ -29,7 +31,8 @@ TARGETS = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "MEASURES.md", "FROM_STOCKANDFLOW.md", "PROJECTIONS.md"]
+    "name",
+    ["README.md", "MEASURES.md", "FROM_STOCKANDFLOW.md", "PROJECTIONS.md", "SCHEDULE.md"],
 )
 def test_session(name: str) -> None:
     """What a text's session shows is what happens."""
@@ -58,3 +61,16 @@ def test_every_code_block_is_tested() -> None:
 def test_make_target(target: str) -> None:
     """What the README tells to make can be made."""
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("runner", "file"), [("celery", "stockflow/scheduling/celery.py"), ("procrastinate", RUNNERS)]
+)
+def test_recipe(runner: str, file: str) -> None:
+    """A recipe for a task runner is what the tests run, or what its adapter says."""
+    guide = (source.ROOT / "SCHEDULE.md").read_text(encoding="utf-8")
+    shown = re.search(f"<!-- {runner}: begin -->\n```text\n(.*?)```", guide, re.DOTALL)
+    text = (source.ROOT / file).read_text(encoding="utf-8")
+
+    assert shown is not None
+    assert textwrap.indent(shown[1], "    ") in text

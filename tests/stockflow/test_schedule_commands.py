@@ -37,13 +37,28 @@ def test_the_schedule_is_shown_by_transition_and_day(time: Clock) -> None:
         list(fire_due())
     Lead.objects.create()
     time.advance(2 * DAY)
-    titles, _, chain, lead, parked = run("schedule", "--days", "3").splitlines()
+    titles, _, chain, lead, backlog, parked = run("schedule", "--days", "3").splitlines()
 
     assert titles.split() == ["field", "transition", "03-10", "later", "parked"]
     assert chain.split() == ["crm.chain.state", "advance", "1"]
     assert lead.split() == ["crm.lead.temperature", "cool", "1", "1"]
+    assert backlog == "Overdue: 0. Parked: 1."
     assert parked.startswith(f"parked: crm.chain {broken.stock_lifecycle}: advance of state, due ")
     assert parked.endswith("ValueError: broken")
+
+
+def test_how_far_the_schedule_is_behind(time: Clock) -> None:
+    """How many are overdue, since when, and how many wait for a person; those held back count."""
+    chains = [Chain.objects.create(ready=False) for _ in range(2)]
+    Lead.objects.create()
+    time.advance(3 * DAY)
+    list(fire_due())
+    ScheduledTransition.objects.filter(lifecycle=chains[0].stock_lifecycle).update(parked_at=1)
+    Lead.objects.create()
+    time.advance(timedelta(days=5, hours=4))
+
+    oldest = "the oldest since 2026-03-04 00:00:00 UTC (7 d 04:00:00)"
+    assert f"Overdue: 2, {oldest}. Parked: 1.\n" in run("schedule")
 
 
 def test_parked_decays_are_released(time: Clock) -> None:

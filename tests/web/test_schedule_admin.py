@@ -1,5 +1,7 @@
 """The admin's lists of scheduled transitions and of periodic runs."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -7,6 +9,7 @@ from django.urls import reverse
 
 from example.webplatform.models import Feature
 from stockflow.models import PeriodicRun, ScheduledTransition
+from tests.stockflow.reading import micros
 
 TIMERS = reverse("admin:stockflow_scheduledtransition_changelist")
 RUNS = reverse("admin:stockflow_periodicrun_changelist")
@@ -29,10 +32,21 @@ def test_scheduled_transitions_are_listed(admin: Client, parked: ScheduledTransi
 
     for told in ("2028-08-01", "widen", str(parked.lifecycle), "ValueError: &lt;b&gt;no&lt;/b&gt;"):
         assert told in text
-    assert str(parked.lifecycle) not in admin.get(TIMERS, {"parked": "no"}).content.decode()
-    assert str(parked.lifecycle) in admin.get(TIMERS, {"parked": "yes"}).content.decode()
+    assert str(parked.lifecycle) not in admin.get(TIMERS, {"standing": "waiting"}).content.decode()
+    assert str(parked.lifecycle) in admin.get(TIMERS, {"standing": "parked"}).content.decode()
     page = reverse("admin:stockflow_scheduledtransition_change", args=[parked.pk])
     assert "widen" in admin.get(page).content.decode()
+
+
+def test_how_far_the_schedule_is_behind(admin: Client, feature: Feature) -> None:
+    """Stands above the list; a filter shows the overdue ones."""
+    overdue = micros(datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC))
+    ScheduledTransition.objects.update(due_at=overdue)
+    text = admin.get(TIMERS, {"standing": "overdue"}).content.decode()
+
+    assert "Overdue: <b>1</b>, the oldest since" in text
+    assert ">2020-01-02 03:04:05</time>. Parked: <b>0</b>." in text
+    assert str(ScheduledTransition.objects.get().lifecycle) in text
 
 
 def test_parked_ones_are_released(admin: Client, parked: ScheduledTransition) -> None:
