@@ -191,6 +191,21 @@ class DecayCases(Cases):
         assert trail(lamp)[1:] == []
         assert trail(other)[1:] == ["moved on>off"]
 
+    def test_a_timer_that_is_not_what_its_row_says(
+        self, fire: Callable[[int], int], time: Clock
+    ) -> None:
+        """The row decides when it is due; the timer is put right, and the others happen."""
+        lamps = [Lamp.objects.create() for _ in range(3)]
+        due = lamps[0].phase_due_at
+        timers = ScheduledTransition.objects.filter(lifecycle=lamps[0].stock_lifecycle)
+        timers.update(due_at=micros(time.at + timedelta(minutes=1)))
+        time.advance(2 * HOUR)
+
+        assert fire(3) + fire(3) == 3
+        lamps[0].refresh_from_db()
+        assert lamps[0].phase_since == due
+        assert_all_whole(Lamp)
+
     @pytest.mark.parametrize("hours", [1, 12, 24 * 365], ids=["hourly", "twice-a-day", "once"])
     @pytest.mark.parametrize("size", [1, 3, 500])
     def test_a_chain_is_the_same_at_any_speed(
