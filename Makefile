@@ -69,6 +69,8 @@ bench: $(VENV)/.installed-test  ## Measure a transition against its peers (ARGS=
 	@$(PY) -m tests.benchmarks $(ARGS)
 	$(say) 'Measuring many at once'
 	@$(PY) -m tests.benchmarks.bulk $(ARGS)
+	$(say) 'Measuring replays and what they save'
+	@$(PY) -m tests.benchmarks.projections $(ARGS)
 
 # A stamp is touched last, so an interrupted step is done again.
 

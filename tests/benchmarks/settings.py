@@ -20,7 +20,8 @@ POSTGRESQL = "postgres://postgres@127.0.0.1:5432/stockflow"
 
 
 def _database() -> dict[str, object]:
-    name = f"stockflow_benchmark_{os.getpid()}"  # runs beside each other share nothing
+    # Runs beside each other share nothing, but for a database that is to be kept.
+    name = os.environ.get("BENCHMARK_NAME") or f"stockflow_benchmark_{os.getpid()}"
     if os.environ.get("BENCHMARK_DATABASE") == "postgresql":
         found = database(os.environ.get("DATABASE_URL") or POSTGRESQL)
     else:
