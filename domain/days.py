@@ -101,3 +101,31 @@ def spans_before(ordinal: int) -> list[Span]:
             spans.append(Span(level, done // size, last))
         done = last * size
     return spans
+
+
+# Twice a block is the next level's, so a stretch of days lies in one block of some level.
+_LEVELS: Final = 23
+_ENCODED: Final = 1 << 24
+"""More than the number of any block."""
+
+
+def span_sql(start: str, end: str) -> str:
+    """Return as SQL the smallest block of 1, 2, 4 ... days that has two instants in microseconds.
+
+    Days are those of UTC. A stretch that has some instant is in one of the blocks of
+    :func:`spans_at`, with few others: none that long and elsewhere.
+    """
+    first, last = (f"({at} / {MICROS_A_DAY} + {_EPOCH})" for at in (start, end))
+    cases = " ".join(
+        f"WHEN {first} / {1 << level} = {last} / {1 << level}"
+        f" THEN {level * _ENCODED} + {first} / {1 << level}"
+        for level in range(_LEVELS)
+    )
+    return f"CASE {cases} END"
+
+
+def spans_at(at: int) -> list[int]:
+    """Return the blocks that an instant in microseconds lies in, one of each level."""
+    # Towards 0, as a database divides: for what was before 1970 a day may be the next one.
+    day = int(abs(at) // MICROS_A_DAY) * (1 if at >= 0 else -1) + _EPOCH
+    return [level * _ENCODED + (day >> level) for level in range(_LEVELS)]

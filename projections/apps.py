@@ -24,6 +24,7 @@ class ProjectionsConfig(AppConfig):
             inline,  # noqa: F401
             parked_command,  # noqa: F401
             record_command,  # noqa: F401
+            spell_rows,  # noqa: F401
         )
 
         autodiscover_modules("stocks")

@@ -10,7 +10,7 @@ from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import Bucket
 from stockflow.domain.measures.levels import levels
 from stockflow.domain.measures.rates import flow_counts
-from stockflow.projections import as_known
+from stockflow.projections import query
 from stockflow.projections.facets import By, facet_of, lookup_of, value_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Count:
 def stock_counts(stock: "StockDeclaration", instants: Sequence[datetime]) -> list[Count]:
     """Return the level of an exact stock as of each of some ascending instants."""
     bounds = [to_micros(at) + 1 for at in instants]
-    counted = as_known.changes(
+    counted = query.changes(
         [stock.reference],
         bounds,
         using=stock.using,
@@ -52,7 +52,7 @@ def stock_counts(stock: "StockDeclaration", instants: Sequence[datetime]) -> lis
 
 def flow_record_counts(flow: "FlowDeclaration", cut: Sequence[Bucket]) -> list[Count]:
     """Return the number of events of a flow in each of some adjoining intervals."""
-    counted = as_known.changes(
+    counted = query.changes(
         [stock.reference for stock in flow.stocks],
         [to_micros(cut[0].start), *(to_micros(bucket.end) for bucket in cut)],
         using=flow.using,

@@ -38,7 +38,7 @@ SELECT {{day}}, e.model, e.field, coalesce(e.kind, ''), coalesce(e.transition, '
        count(*), sum(e.occurred_at / 1000000), sum(e.occurred_at %% 1000000)
 {BATCH}
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
-_DIGEST: Final = {
+DIGEST: Final = {
     "postgresql": "encode(sha256(convert_to(json_build_array("
     "c.model, c.field, c.state, c.facets)::text, 'UTF8')), 'hex')",
     "sqlite": "SHA256(json_array(c.model, c.field, c.state, c.facets))",
@@ -109,7 +109,7 @@ class FlowCounts(Projection):
                 cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ({columns})")
                 cursor.execute(f"DELETE FROM {stage}")
             days = days_of(cursor, batch, ZoneInfo(generation.zone))
-            _fill(
+            fill(
                 cursor,
                 "stockflow_batch",
                 _AGGREGATE.format(day=ORDINAL[connection.vendor].format(at="e.occurred_at")),
@@ -125,8 +125,8 @@ def _add(cursor: Any, generation: int) -> None:
     # each with each (29 s for 20,000 events).
     if vendor == "postgresql":
         cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
-    cursor.execute(_CELLS.format(digest=_DIGEST[vendor]))
-    _fill(cursor, "stockflow_resolved", _RESOLVE, [])
+    cursor.execute(_CELLS.format(digest=DIGEST[vendor]))
+    fill(cursor, "stockflow_resolved", _RESOLVE, [])
     cursor.execute(_PATHS)
     cursor.execute(_COUNTS, [generation])
     cursor.execute(_NETS, [generation])
@@ -134,7 +134,7 @@ def _add(cursor: Any, generation: int) -> None:
         cursor.execute("SET LOCAL enable_nestloop = DEFAULT; SET LOCAL jit = DEFAULT")
 
 
-def _fill(cursor: Any, stage: str, sql: str, values: list[Any]) -> None:
+def fill(cursor: Any, stage: str, sql: str, values: list[Any]) -> None:
     """Run an insert into a temporary table, of which PostgreSQL keeps no statistics by itself."""
     cursor.execute(sql, values)
     if cursor.db.vendor == "postgresql":

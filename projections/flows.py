@@ -11,7 +11,7 @@ from stockflow.domain.intervals import Bucket, Grain, require_range
 from stockflow.domain.measures.changes import Value
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.rates import flow_counts, rate
-from stockflow.projections import as_known, forecasts
+from stockflow.projections import forecasts, query
 from stockflow.projections.answers import Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.flow_declarations import ANY, End
@@ -210,7 +210,7 @@ class Flow(FlowRecords, FlowMeasures):
         now: datetime,
         known: Known,
     ) -> tuple[dict[Value, list[int]], Holds]:
-        counted = as_known.changes(
+        counted = query.changes(
             [stock.reference for stock in self.stocks],
             bounds_of(start, cut),
             using=self.using,

@@ -1,16 +1,13 @@
 """SQL over the folded rows and what was not folded yet: parts of the one statement of an answer."""
 
 import json
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
 from stockflow.projections import flow_counts
 from stockflow.projections.ranges import Ranges
 
-_JSON: Final = {
-    "postgresql": ("jsonb_array_elements(%s::jsonb)", "(value->>{})::bigint"),
-    "sqlite": ("json_each(%s)", "json_extract(value, '$[{}]')"),
-}
 _SERVING: Final = """
 serving AS (
     SELECT g.id, g.position FROM stockflow_projections_generation g
@@ -25,8 +22,7 @@ _BLOCKS: Final = """
 SELECT 0, c.model, c.field, 'standing', NULL, c.state, NULL, {target_facets}, sums.number, 0, 0
 FROM (
     SELECT n.cell, CAST(sum(n.number) AS bigint) AS number
-    FROM serving s CROSS JOIN blocks b CROSS JOIN stockflow_projections_net n{by_net}
-    WHERE n.generation = s.id AND n.level = b.level AND n.block >= b.first AND n.block < b.last
+    FROM serving s CROSS JOIN blocks b {nets}
     GROUP BY n.cell
 ) sums CROSS JOIN stockflow_projections_cell c CROSS JOIN asked a
 WHERE c.id = sums.cell AND a.model = c.model AND a.field = c.field AND sums.number <> 0"""
@@ -36,13 +32,22 @@ SELECT sums.bucket, p.model, p.field, p.kind, s.state, t.state, {source_facets},
 FROM (
     SELECT w.bucket, n.path, CAST(sum(n.number) AS bigint) AS number,
            CAST(sum(n.seconds) AS bigint) AS seconds, CAST(sum(n.micros) AS bigint) AS micros
-    FROM serving s CROSS JOIN whole w CROSS JOIN stockflow_projections_flowcount n{by_day}
-    WHERE n.generation = s.id AND n.day >= w.first AND n.day < w.last
+    FROM serving s CROSS JOIN whole w {counts}
     GROUP BY w.bucket, n.path
 ) sums CROSS JOIN stockflow_projections_path p CROSS JOIN asked a
 LEFT JOIN stockflow_projections_cell s ON s.id = p.source
 LEFT JOIN stockflow_projections_cell t ON t.id = p.target
 WHERE p.id = sums.path AND a.model = p.model AND a.field = p.field"""
+_NETS: Final = """stockflow_projections_net n{} WHERE n.generation = s.id
+    AND n.level = b.level AND n.block >= b.first AND n.block < b.last"""
+_COUNTS: Final = """stockflow_projections_flowcount n{} WHERE n.generation = s.id
+    AND n.day >= w.first AND n.day < w.last"""
+# Rows of an index's range for each block and bucket: OFFSET keeps PostgreSQL from reading all rows
+# instead, and SQLite would rather make an index of its own over them, for each question.
+_RANGE: Final = {
+    "postgresql": "CROSS JOIN LATERAL (SELECT n.* FROM {} OFFSET 0) n",
+    "sqlite": "CROSS JOIN {}",
+}
 _SUMS: Final = """{columns}, count(*),
        CAST(sum(e.occurred_at / 1000000) AS bigint), CAST(sum(e.occurred_at %% 1000000) AS bigint)"""
 # A lateral query or a cross join keeps the order of the loops: each piece reads its range of
@@ -60,40 +65,52 @@ CROSS JOIN stockflow_event e INDEXED BY stockflow_event_occurred
 }
 _LATE: Final = """
 SELECT w.bucket, {sums} FROM (
-    SELECT p.event FROM serving s CROSS JOIN stockflow_position p
-    WHERE p.application = '{application}' AND p.position > s.position
-    UNION ALL
-    SELECT u.event FROM serving s CROSS JOIN stockflow_unsequenced u
-    WHERE u.application = '{application}'
+    {late}
 ) late {event} CROSS JOIN asked a CROSS JOIN whole w
 WHERE e.id = late.event AND e.model = a.model AND e.field = a.field
 AND e.occurred_at >= w.start AND e.occurred_at < w.stop GROUP BY w.bucket, {group}"""
 
+# Below a second bound PostgreSQL takes them to be few, as they are: beyond one bound that it does
+# not know it takes a third of the log to be.
+LATE: Final = f"""
+SELECT p.event FROM stockflow_position p WHERE p.application = '{flow_counts.APPLICATION}'
+AND p.position > (SELECT position FROM {{serving}})
+AND p.position <= (SELECT position FROM {{serving}}) + {10**15}
+UNION ALL
+SELECT u.event FROM {{serving}} s CROSS JOIN stockflow_unsequenced u
+WHERE u.application = '{flow_counts.APPLICATION}'"""
+"""The events that a serving generation has not folded."""
 
 # With its LIMIT it stays a look-up by key: a log without statistics would be read for each event.
-_BY_KEY: Final = {
+BY_KEY: Final = {
     "postgresql": "CROSS JOIN LATERAL"
     " (SELECT x.* FROM stockflow_event x WHERE x.id = late.event LIMIT 1) e",
     "sqlite": "CROSS JOIN stockflow_event e",
 }
 
 
-def tables(ranges: Ranges, zone: tzinfo, *, vendor: str) -> tuple[str, list[Any]]:
+def tables(ranges: Ranges, zone: tzinfo, *, vendor: str) -> tuple[list[str], list[Any]]:
     """Return the common table expressions of the parts, and their values."""
-    named = {
+    named: dict[str, Sequence[Sequence[int]]] = {
         "blocks(level, first, last)": ranges.blocks,
         "whole(bucket, first, last, start, stop)": ranges.whole,
         "pieces(bucket, start, stop)": ranges.pieces,
     }
-    function, column = _JSON[vendor]
     parts, values = [_SERVING], [flow_counts.NAME, flow_counts.VERSION, str(zone)]
     for name, rows in named.items():
-        columns = ", ".join(column.format(n) for n in range(name.count(",") + 1))
-        parts.append(f"{name} AS (SELECT {columns} FROM {function} AS listed(value))")
-        values.append(json.dumps(rows))
-    if vendor == "sqlite":  # which knows no names for the columns of a table-valued function
-        parts = [part.replace(" AS listed(value)", "") for part in parts]
-    return ", ".join(parts), values
+        sql, bound = _listed(rows, name.count(",") + 1, vendor)
+        parts.append(f"{name} AS ({sql})")
+        values += bound
+    return parts, values
+
+
+def _listed(rows: Sequence[Sequence[int]], width: int, vendor: str) -> tuple[str, list[Any]]:
+    """Return *rows* as a query; of arrays PostgreSQL knows how many rows they make."""
+    if vendor == "postgresql":
+        arrays = ", ".join(["%s::bigint[]"] * width)
+        return f"SELECT * FROM unnest({arrays})", [[row[n] for row in rows] for n in range(width)]
+    columns = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(width))
+    return f"SELECT {columns} FROM json_each(%s)", [json.dumps(rows)]
 
 
 def selects(*, split: bool, vendor: str) -> str:
@@ -106,12 +123,13 @@ def selects(*, split: bool, vendor: str) -> str:
         "group": group + (", e.source_facets, e.target_facets" if split else ""),
         "source_facets": "nullif(s.facets, '')" if split else "NULL",
         "target_facets": "nullif(t.facets, '')" if split else "NULL",
-        "application": flow_counts.APPLICATION,
-        "event": _BY_KEY[vendor],
+        "late": LATE.format(serving="serving"),
+        "event": BY_KEY[vendor],
     }
-    # SQLite would rather make an index of its own over all rows, for each question.
-    for word, index in (("by_net", "stockflow_net"), ("by_day", "stockflow_flowcount")):
-        words[word] = f" INDEXED BY {index}" if vendor == "sqlite" else ""
+    named = (("nets", _NETS, "stockflow_net"), ("counts", _COUNTS, "stockflow_flowcount"))
+    for word, rows, index in named:
+        by_index = f" INDEXED BY {index}" if vendor == "sqlite" else ""
+        words[word] = _RANGE[vendor].format(rows.format(by_index))
     standing = words | {"target_facets": "nullif(c.facets, '')" if split else "NULL"}
     return " UNION ALL ".join(
         [

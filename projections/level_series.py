@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stockflow import conf
 from stockflow.domain.intervals import Grain
 from stockflow.domain.measures.levels import levels
-from stockflow.projections import as_known
+from stockflow.projections import query
 from stockflow.projections.answers import Series, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.statements import Known
@@ -32,7 +32,7 @@ def level_series(
     using = asked[0].using
     now = conf.now(using)
     cut = begun(start, end, every, tz, now)
-    counted = as_known.changes(
+    counted = query.changes(
         [stock.reference for stock in asked],
         bounds_of(start, cut),
         using=using,

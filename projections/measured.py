@@ -12,7 +12,7 @@ from stockflow.domain.measures.changes import Change, Place, Value
 from stockflow.domain.measures.formulas import Measure, Number
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.sums import Sums, sums
-from stockflow.projections import as_known
+from stockflow.projections import query
 from stockflow.projections.answers import Answer, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.frames import Framed
@@ -192,7 +192,7 @@ def window(stocks: Iterable[Countable], start: datetime, end: datetime, cutting:
     is_narrowed = any(stock.is_narrowed for stock in asked)
     cut = begun(start, end, cutting["every"], cutting.get("tz"), now)
     bounds = [min(bound, to_micros(now) + 1) for bound in bounds_of(start, cut)]
-    counted = as_known.changes(
+    counted = query.changes(
         [stock.reference for stock in asked],
         bounds if cut else bounds[:1],
         using=using,

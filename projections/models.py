@@ -167,6 +167,55 @@ class Net(models.Model):
         return f"cell {self.cell} in block {self.block} of level {self.level}: {self.number:+}"
 
 
+class Spell(models.Model):
+    """One stay of one object in one state; a transition to the state itself begins another.
+
+    Attributes:
+        originator: The object's lifecycle.
+        field: The stock field: an object may have several.
+        cell: The state, with the facets at entry.
+        version: That of the event that began it: the order of an object's stays.
+        source: The state that it came from; None for the outside.
+        entered: When it began, in microseconds.
+        is_truncated: Whether nobody saw it begin, as of an adopted object.
+        left_at: When it ended; None where it goes on.
+        exit_to: The state that it went to; None for the outside, or where it goes on.
+        is_censored: Whether nobody saw it end.
+        span: The smallest block of days that has its beginning and its end, by
+            :func:`stockflow.domain.days.span_sql`; None where it goes on.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    generation = models.BigIntegerField()
+    originator = models.CharField(max_length=255)
+    field = models.CharField(max_length=100)
+    cell = models.BigIntegerField()
+    version = models.BigIntegerField()
+    source = models.CharField(max_length=255, null=True)
+    entered = models.BigIntegerField()
+    is_truncated = models.BooleanField()
+    left_at = models.BigIntegerField(null=True)
+    exit_to = models.CharField(max_length=255, null=True)
+    is_censored = models.BooleanField()
+    span = models.BigIntegerField(null=True)
+
+    class Meta:
+        app_label = "stockflow_projections"
+        constraints = [
+            models.UniqueConstraint(
+                *map(models.F, ["generation", "originator", "field", "version"]),
+                name="stockflow_spell",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["generation", "cell", "left_at"], name="stockflow_spell_left"),
+            models.Index(fields=["generation", "span", "cell"], name="stockflow_spell_span"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.originator} v{self.version} in cell {self.cell}"
+
+
 class ParkedEvent(models.Model):
     """An event that a projection could not fold, or one of the same object behind it.
 

@@ -12,12 +12,11 @@ from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import Bucket
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.peaks import Extremes, Run, within
-from stockflow.projections import query
 from stockflow.projections.answers import Answer, begun, bounds_of
-from stockflow.projections.as_known import BETWEEN, BUCKET, bound_values
 from stockflow.projections.facets import lookup_of
 from stockflow.projections.frames import Framed
 from stockflow.projections.measured import Countable, Cutting
+from stockflow.projections.query import BEGINNING, BETWEEN, BUCKET, bound_values
 from stockflow.projections.statements import Holds, Statement, run, vendor_of
 
 # What happens at one instant is added up before the level is taken; all before the first
@@ -143,7 +142,7 @@ def _statement(stock: Countable, bounds: Sequence[int], lookup: str | None) -> S
         bucket=BUCKET[vendor],
         facet=facet,
         first=bounds[0],
-        beginning=query.BEGINNING,
+        beginning=BEGINNING,
         between=BETWEEN[vendor].replace("{more}", _SIDES),
     )
     return Statement(sql, bound_values(bounds, stock.using, opening=True), 6)

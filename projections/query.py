@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from django.db import NotSupportedError, connections
-
 from stockflow import conf
-from stockflow.domain.instants import from_micros, to_micros
+from stockflow.domain.instants import to_micros
 from stockflow.domain.measures.changes import Change
 from stockflow.projections import folded
 from stockflow.projections.ranges import cut
+from stockflow.projections.statements import Holds, Known, Statement, knows_all, run, vendor_of
 
 if TYPE_CHECKING:
     from stockflow.fields import StockReference
@@ -24,63 +23,39 @@ if TYPE_CHECKING:
 BEGINNING: Final = to_micros(datetime.min.replace(tzinfo=UTC))
 END: Final = to_micros(datetime.max.replace(tzinfo=UTC)) + 1
 
-_ASKED: Final = {
-    "postgresql": "asked(model, field) AS (SELECT * FROM unnest(%s::text[], %s::text[]))",
-    "sqlite": "asked(model, field) AS (SELECT a.value, b.value"
-    " FROM json_each(%s) a JOIN json_each(%s) b ON a.key = b.key)",
-}
-_COUNTED: Final = {
+BUCKET: Final = {"postgresql": "width_bucket(e.occurred_at, %s::bigint[])", "sqlite": "b.key"}
+"""The bucket of event *e*; what it binds comes from :func:`bound_values`."""
+
+BETWEEN: Final = {
     # One pass over the range and a binary search: a join would leave the planner the choice
     # of comparing every event with every bucket.
-    "postgresql": """
-SELECT width_bucket(e.occurred_at, %s::bigint[]), e.model, e.field, e.kind, e.source, e.target,
-       {facets}, count(*), {instants}
-FROM asked a JOIN stockflow_event e ON e.model = a.model AND e.field = a.field
-WHERE e.occurred_at >= %s AND e.occurred_at < %s{unless}
-GROUP BY {group}""",
-    # CROSS JOIN keeps the order of the loops: for each bucket its range of the index, which is
-    # named, or SQLite may make one of its own over the whole log for each question.
-    "sqlite": """
-SELECT b.key, e.model, e.field, e.kind, e.source, e.target, {facets}, count(*), {instants}
-FROM asked a CROSS JOIN json_each(%s) b CROSS JOIN stockflow_event e
-  INDEXED BY stockflow_event_occurred ON e.model = a.model AND e.field = a.field AND e.occurred_at >= json_extract(b.value, '$[0]')
- AND e.occurred_at < json_extract(b.value, '$[1]')
-WHERE true{unless}
-GROUP BY {group}""",
+    "postgresql": "FROM asked a JOIN {log_by_time}{more}"
+    " WHERE e.occurred_at >= %s AND e.occurred_at < %s",
+    # CROSS JOIN keeps the order of the loops: for each bucket its range of the index.
+    "sqlite": "FROM asked a CROSS JOIN json_each(%s) b CROSS JOIN {log_by_time}{more}"
+    " WHERE e.occurred_at >= json_extract(b.value, '$[0]')"
+    " AND e.occurred_at < json_extract(b.value, '$[1]')",
 }
+"""The events between bounds: one pass, or a range of the index for each bucket.
+
+``{more}`` is joined to them.
+"""
+
 # Seconds and the rest apart: the sum of microseconds overflows 64 bits.
-_INSTANTS: Final = (
-    "CAST(sum(e.occurred_at / 1000000) AS bigint), CAST(sum(e.occurred_at %% 1000000) AS bigint)"
-)
-_SPLIT: Final = "e.source_facets, e.target_facets"
-_OVERDUE: Final = """
-UNION ALL
-SELECT {nulls}, min(t.due_at)
-FROM asked a JOIN stockflow_scheduledtransition t ON t.model = a.model AND t.field = a.field
-WHERE t.parked_at IS NULL AND t.due_at <= %s"""
-_MEMBERS: Final = """
-SELECT last.originator, last.target, last.target_facets, last.since FROM (
-  SELECT e.originator, e.target, e.target_facets,
-         row_number() OVER (PARTITION BY e.originator ORDER BY e.version DESC) AS back,
-         max(CASE WHEN e.kind <> 'reclassified' THEN e.occurred_at END)
-           OVER (PARTITION BY e.originator) AS since
-  FROM asked a JOIN stockflow_event e ON e.model = a.model AND e.field = a.field
-  WHERE e.occurred_at < %s
-) last WHERE last.back = 1 AND last.target IN ({states})"""
+_COUNTED: Final = """
+SELECT {bucket}, e.model, e.field, e.kind, e.source, e.target, {facets}{more}, count(*),
+       CAST(sum(e.occurred_at / 1000000) AS bigint), CAST(sum(e.occurred_at %% 1000000) AS bigint)
+{between}{unless}
+GROUP BY {group}"""
+_CELLS: Final = 8
+"""How many columns say what was counted: the bucket and the cells."""
 
 
 class Counted(NamedTuple):
-    """Changes, and the instant up to which every decay that was due is among them."""
+    """Changes, and how far they hold."""
 
     changes: list[Change]
-    settled_until: datetime
-
-
-class Found(NamedTuple):
-    """Members as (lifecycle, state, facets, since in microseconds), settled as :class:`Counted`."""
-
-    members: list[tuple[str, str, str | None, int]]
-    settled_until: datetime
+    holds: Holds
 
 
 def changes(
@@ -89,6 +64,7 @@ def changes(
     *,
     using: str,
     now: datetime,
+    known: Known | None = None,
     opening: bool = True,
     split: bool = True,
 ) -> Counted:
@@ -99,48 +75,67 @@ def changes(
         bounds: Ascending instants in microseconds; bucket 1 lies between the first two.
         using: The alias of the database.
         now: What is due by then and has not fired is not settled.
+        known: What is known of the log; all of it, part of which may be folded, by default.
         opening: Whether bucket 0, all before the first bound, is counted too.
         split: Whether cells differ by their facets; without, the facets are None.
     """
-    vendor = _vendor(using)
-    sql = _COUNTED[vendor].format(
-        facets=_SPLIT if split else "NULL, NULL",
-        instants=_INSTANTS,
-        group=", ".join(map(str, range(1, 9 if split else 7))),
-        unless=folded.UNLESS_SERVING,
-    )
-    sql += " UNION ALL " + folded.selects(split=split, vendor=vendor)
-    zone = conf.time_zone()
-    tables = folded.tables(cut(bounds, zone, BEGINNING, opening=opening), zone, vendor=vendor)
-    first = BEGINNING if opening else bounds[0]
-    if vendor == "postgresql":
-        values: list[Any] = [list(bounds), first, bounds[-1]]
+    known = known or {}
+    if knows_all(known):
+        statement = _with_folded(bounds, using, opening=opening, split=split)
     else:
-        # An empty range keeps bucket 0 in place where the opening is not asked for.
-        values = [json.dumps([*zip([first, *bounds], bounds, strict=False)])]
-    rows, settled_until = _run(sql, values, references, using, now, columns=11, tables=tables)
-    return Counted(list(_merged(bounds, rows)), settled_until)
+        statement = counted(bounds, using, opening=opening, split=split)
+    rows, holds = run(statement, references, using=using, now=now, known=known)
+    return Counted(list(merged(bounds, rows)), holds)
 
 
-def members(
-    reference: "StockReference", states: Iterable[str], before: int, *, using: str, now: datetime
-) -> Found:
-    """Find who is in one of *states* just before an instant, in one statement.
+def counted(
+    bounds: Sequence[int],
+    using: str,
+    *,
+    opening: bool,
+    split: bool,
+    more: str = "",
+    unless: str = "",
+) -> Statement:
+    """Return the statement that counts events of the log.
 
-    The object's last event before the instant says where it is: the highest version, since
-    several events may have happened at one instant.
+    Its rows are the bucket and the cells, *more*, and how many, their seconds and microseconds.
+
+    Args:
+        bounds: As for :func:`changes`, as are *using*, *opening* and *split*.
+        using: See there.
+        opening: See there.
+        split: See there.
+        more: By what else to count, as an expression of SQL.
+        unless: Under which condition nothing is counted, as SQL.
     """
-    names = sorted(states)
-    sql = _MEMBERS.format(states=", ".join(["%s"] * len(names)))
-    rows, settled_until = _run(sql, [before, *names], [reference], using, now, columns=4)
-    return Found(rows, settled_until)
+    vendor, columns = vendor_of(using), _CELLS + bool(more)
+    grouped = [n for n in range(1, columns + 1) if split or n not in (7, 8)]
+    sql = _COUNTED.format(
+        bucket=BUCKET[vendor],
+        between=BETWEEN[vendor].replace("{more}", ""),
+        facets="e.source_facets, e.target_facets" if split else "NULL, NULL",
+        more=more and f", {more}",
+        unless=unless,
+        group=", ".join(map(str, grouped)),
+    )
+    return Statement(sql, bound_values(bounds, using, opening=opening), columns + 3)
 
 
-def _merged(bounds: Sequence[int], rows: Iterable[Any]) -> Iterator[Change]:
-    """Add up what different parts of the statement counted of one change."""
+def bound_values(bounds: Sequence[int], using: str, *, opening: bool) -> list[Any]:
+    """Return what :data:`BUCKET` and :data:`BETWEEN` bind, in this order."""
+    first = BEGINNING if opening else bounds[0]
+    if vendor_of(using) == "postgresql":
+        return [list(bounds), first, bounds[-1]]
+    # An empty range keeps bucket 0 in place where the opening is not asked for.
+    return [json.dumps([*zip([first, *bounds], bounds, strict=False)])]
+
+
+def merged(bounds: Sequence[int], rows: Iterable[Sequence[Any]]) -> Iterator[Change]:
+    """Add up what different parts of a statement counted of one change."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
-        sums = found.setdefault(row[:-3], [0, 0, 0])
+        sums = found.setdefault(tuple(row[:_CELLS]), [0, 0, 0])
         for at, number in enumerate(row[-3:]):
             sums[at] += number
     for (bucket, *cells), (number, seconds, rest) in found.items():
@@ -148,39 +143,10 @@ def _merged(bounds: Sequence[int], rows: Iterable[Any]) -> Iterator[Change]:
         yield Change._make((bucket, *cells, number, offset))
 
 
-def _run(
-    sql: str,
-    values: list[Any],
-    references: Iterable["StockReference"],
-    using: str,
-    now: datetime,
-    *,
-    columns: int,
-    tables: tuple[str, list[Any]] = ("", []),
-) -> tuple[list[tuple], datetime]:  # type: ignore[type-arg]  # as wide as the statement
-    vendor = _vendor(using)
-    pairs = sorted({(model, asked.name) for asked in references for model in asked.model_labels})
-    asked = [[model for model, _ in pairs], [field for _, field in pairs]]
-    overdue = _OVERDUE.format(nulls=", ".join(["NULL"] * (columns - 1)))
-    parameters: list[Any] = [
-        *(asked if vendor == "postgresql" else map(json.dumps, asked)),
-        *tables[1],
-        *values,
-    ]
-    heads = f"WITH {_ASKED[vendor]}{',' if tables[0] else ''} {tables[0]}"
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"{heads}{sql}{overdue}", [*parameters, to_micros(now)])
-        found = cursor.fetchall()
-    # The row of the overdue is the one without a first column; a union has no order.
-    due = next(row[-1] for row in found if row[0] is None)
-    rows = [row for row in found if row[0] is not None]
-    return rows, now if due is None else from_micros(due)
-
-
-def _vendor(using: str) -> str:
-    vendor: str = connections[using].vendor
-    if vendor not in _ASKED:
-        raise NotSupportedError(
-            f"Database {using!r} is {vendor}: stockflow counts on SQLite and PostgreSQL only."
-        )
-    return vendor
+def _with_folded(bounds: Sequence[int], using: str, *, opening: bool, split: bool) -> Statement:
+    log = counted(bounds, using, opening=opening, split=split, unless=folded.UNLESS_SERVING)
+    vendor, zone = vendor_of(using), conf.time_zone()
+    ranges = cut(bounds, zone, BEGINNING, opening=opening)
+    tables, values = folded.tables(ranges, zone, vendor=vendor)
+    sql = f"{log.sql} UNION ALL {folded.selects(split=split, vendor=vendor)}"
+    return Statement(sql, log.values, log.columns, tables, values)

@@ -8,13 +8,14 @@ from stockflow import conf
 from stockflow.domain.errors import InvalidInstant
 from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import Bucket, Grain
+from stockflow.domain.measures.changes import Change
 from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.sums import Sums, sums
-from stockflow.projections import as_known
 from stockflow.projections.answers import begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.measured import Countable
-from stockflow.projections.statements import Known, known_sql
+from stockflow.projections.query import counted, merged
+from stockflow.projections.statements import Known, known_sql, run
 from stockflow.projections.tables import Table
 
 
@@ -62,38 +63,41 @@ def restatement(
             f"earlier is {earlier.isoformat()}, which is after {later.isoformat()} that it is "
             "compared with: exchange the two."
         )
-    found = as_known.restated(
-        [stock.reference],
-        bounds,
-        using=stock.using,
-        now=now,
-        earlier=known_sql({"as_known_at": earlier}, now),
-        known=known,
-        split=lookup is not None or stock.is_narrowed,
+    position = known_sql({"as_known_at": earlier}, now)
+    late = f"CASE WHEN p.position <= ({position}) THEN 0 ELSE 1 END"
+    statement = counted(
+        bounds, stock.using, opening=True, split=lookup is not None or stock.is_narrowed, more=late
     )
-    if isinstance(earlier, int) and earlier > (found.holds.position or 0):
+    found, holds = run(statement, [stock.reference], using=stock.using, now=now, known=known)
+    if isinstance(earlier, int) and earlier > (holds.position or 0):
         raise InvalidInstant(
-            f"earlier is {earlier}, which is after the position {found.holds.position} that it is "
+            f"earlier is {earlier}, which is after the position {holds.position} that it is "
             "compared with: exchange the two."
         )
-    rows = (row for row in _rows(stock, cut, found, lookup) if any(row[4:8]))
+    before, after = ([row for row in found if row[8] == late] for late in (0, 1))
+    known_then, known_since = list(merged(bounds, before)), list(merged(bounds, after))
+    rows = (row for row in _rows(stock, cut, known_then, known_since, lookup) if any(row[4:8]))
     units = dict.fromkeys(RestatementRow._fields[2:8], "item")
-    return Table(rows, RestatementRow._fields, found.holds, units=units, by=lookup)
+    return Table(rows, RestatementRow._fields, holds, units=units, by=lookup)
 
 
 def _rows(
-    stock: Countable, cut: Sequence[Bucket], found: as_known.Restated, lookup: str | None
+    stock: Countable,
+    cut: Sequence[Bucket],
+    earlier: list[Change],
+    later: list[Change],
+    lookup: str | None,
 ) -> Iterator[RestatementRow]:
     read, lengths = value_of(stock.reference, lookup), [0] * len(cut)
-    earlier_own, later_own = stock.own(found.earlier), stock.own(found.later)
+    earlier_own, later_own = stock.own(earlier), stock.own(later)
     known = [*earlier_own, *later_own]
     was = sums(earlier_own, lengths=lengths, stock=stock.places, value_of=read)
     became = sums(known, lengths=lengths, stock=stock.places, value_of=read)
     nothing, values = [Sums()] * len(cut), in_order({*was, *became})
     for n, bucket in enumerate(cut):
         for value in values:
-            earlier, later = was.get(value, nothing)[n], became.get(value, nothing)[n]
-            yield _row(*bucket, earlier, later, value)
+            pair = was.get(value, nothing)[n], became.get(value, nothing)[n]
+            yield _row(*bucket, *pair, value)
 
 
 def _row(start: datetime, end: datetime, was: Sums, became: Sums, value: Any) -> RestatementRow:

@@ -1,14 +1,15 @@
-"""Spells from the log: one row for each stay of each object, in one statement.
-
-The seam under which a folded table can be slipped: whoever asks for stays asks here.
-"""
+"""Stays of objects: from the folded spells and the rest of the log, in one statement."""
 
 from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from stockflow.domain.measures.lifecycles import by_object
 from stockflow.domain.measures.spells import Spell
-from stockflow.projections.statements import Holds, Known, Statement, run
+from stockflow.domain.measures.spells import merged as merge
+from stockflow.projections import folded_spells
+from stockflow.projections.spell_rows import UNSEEN
+from stockflow.projections.statements import Holds, Known, Statement, knows_all, run, vendor_of
 
 if TYPE_CHECKING:
     from stockflow.fields import StockReference
@@ -24,14 +25,14 @@ _RESTARTS: Final = (
 )
 # Only events at which a stay begins or ends are put in order, so each is the last one's end.
 _STAYS: Final = """
-SELECT s.originator, s.target, s.at, s.left_at, s.exit_to, s.kind, s.exit_kind, s.target_facets,
-       s.version
+SELECT s.originator, s.target, s.at, s.left_at, s.exit_to, {unseen}, coalesce({exit_unseen}, {true}),
+       s.target_facets, s.version
 FROM (SELECT e.originator, e.version, e.target, e.target_facets, e.kind, e.occurred_at AS at,
              lead(e.occurred_at) OVER following AS left_at, lead(e.target) OVER following AS exit_to,
              lead(e.kind) OVER following AS exit_kind
       FROM asked a JOIN {{log}} WHERE e.occurred_at < %s AND ({boundary})
       WINDOW following AS (PARTITION BY e.originator ORDER BY e.version)) s
-WHERE s.target IN (SELECT name FROM states)"""
+WHERE s.target IN (SELECT name FROM states){unless}"""
 
 _ALLUVIAL: Final = """
 SELECT count(*), was, became FROM (
@@ -44,8 +45,6 @@ SELECT count(*), was, became FROM (
         FROM asked a JOIN {{log}} WHERE e.occurred_at < {end}) o
   GROUP BY o.originator) m
 WHERE was IS NOT NULL OR became IS NOT NULL GROUP BY was, became"""
-
-_UNSEEN: Final = frozenset({"adopted", "reconciled", "reclassified"})
 
 
 class Stays(NamedTuple):
@@ -64,8 +63,13 @@ def stays(
     now: datetime,
     known: Known,
     merged: bool = True,
+    since: int | None = None,
+    ended: bool = False,
 ) -> Stays:
     """Return each stay in *states* that began before an instant, as it looked just before it.
+
+    What is folded is read by cell and by when a stay ended, so that a question of the last month
+    does not read the log of years.
 
     Args:
         reference: The field asked about.
@@ -77,11 +81,27 @@ def stays(
         known: What is known of the log.
         merged: One stay from coming into the stock to leaving it; else one for each state, and
             one for each time that a state was entered anew from itself.
+        since: Those that ended before it are left out, in microseconds.
+        ended: Whether those that go on are left out.
     """
-    boundary = _CROSSES if merged else _CROSSES + _RESTARTS
-    statement = Statement(_STAYS.format(boundary=boundary), [before], 9)
+    vendor = vendor_of(using)
+    statement = _from_log(before, vendor, merged=merged)
+    if knows_all(known):
+        part = folded_spells.stays(
+            reference.name, before, since, ended=ended, merged=merged, vendor=vendor
+        )
+        log = _from_log(before, vendor, merged=merged, unless=folded_spells.UNLESS_BUILT)
+        statement = Statement(
+            f"{log.sql} UNION ALL {part.sql}", log.values, log.columns, part.tables
+        )
     rows, holds = run(statement, [reference], using=using, now=now, known=known, states=states)
-    return Stays([_spell(*row) for row in rows], holds)
+    found = [
+        Spell._make((*stay, bool(truncated), bool(censored), facets, version))
+        for *stay, truncated, censored, facets, version in rows
+    ]
+    if merged:
+        found = [spell for own in by_object(found).values() for spell in merge(own, states)]
+    return Stays([spell for spell in found if _is_asked(spell, since, ended=ended)], holds)
 
 
 def moved_between(
@@ -93,19 +113,18 @@ def moved_between(
     return [(was, became, number) for number, was, became in rows], holds
 
 
-def _spell(
-    lifecycle: str,
-    state: str,
-    entered: int,
-    left: int | None,
-    exit_to: str | None,
-    kind: str,
-    exit_kind: str | None,
-    facets: str | None,
-    version: int,
-) -> Spell:
-    is_censored = exit_kind is None or exit_kind in _UNSEEN
-    is_truncated = kind in _UNSEEN
-    return Spell(
-        lifecycle, state, entered, left, exit_to, is_truncated, is_censored, facets, version
+def _is_asked(spell: Spell, since: int | None, *, ended: bool) -> bool:
+    if spell.left is None:
+        return not ended
+    return since is None or spell.left >= since
+
+
+def _from_log(before: int, vendor: str, *, merged: bool, unless: str = "") -> Statement:
+    sql = _STAYS.format(
+        boundary=_CROSSES if merged else _CROSSES + _RESTARTS,
+        unseen=UNSEEN.format(e="s."),
+        exit_unseen=UNSEEN.format(e="s.exit_"),
+        true="true" if vendor == "postgresql" else "1",
+        unless=unless,
     )
+    return Statement(sql, [before], 9)

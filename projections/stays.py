@@ -73,6 +73,8 @@ def observe(
     merged: bool = True,
     states: Collection[str] | None = None,
     later: timedelta = timedelta(0),
+    earlier: bool = True,
+    ended: bool = False,
 ) -> Observed:
     """Return the stays that the buckets know of, from one statement.
 
@@ -84,18 +86,23 @@ def observe(
         merged: As for :func:`~stockflow.projections.spells.stays`.
         states: Those to ask for instead of the stock's.
         later: For how long after the last bucket stays are asked for, until now at most.
+        earlier: Whether those that ended before the first bucket are asked for too.
+        ended: Whether those that go on are left out.
     """
     lookup, now = lookup_of(stock.reference, cutting.get("by")), conf.now(stock.using)
     cut = begun(start, end, cutting["every"], cutting.get("tz"), now)
     bounds = [_bounds(bucket, now) for bucket in cut]
+    first = to_micros(require_instant(start, "start"))
     found = stays(
         stock.reference,
         stock.states if states is None else states,
-        _until(bounds, later, now) if bounds else to_micros(require_instant(start, "start")),
+        _until(bounds, later, now) if bounds else first,
         using=stock.using,
         now=now,
         known=cutting,
         merged=merged,
+        since=None if earlier else first,
+        ended=ended,
     )
     return Observed(
         found.spells, bounds, now, found.holds, lookup, value_of(stock.reference, lookup)

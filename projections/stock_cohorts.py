@@ -104,7 +104,7 @@ class StockCohorts:
         See :class:`~stockflow.domain.measures.little.Little`; a stay counts for the facet value
         with which it began.
         """
-        seen = observe(self, start, end, cutting)
+        seen = observe(self, start, end, cutting, earlier=False)
         edges = [*seen.edges[:-1], *(bound.elapsed_until for bound in seen.bounds[-1:])]
         found = {value: little(own, edges) for value, own in seen.by_value().items()}
         rows = [
@@ -155,7 +155,16 @@ class StockCohorts:
         if within < timedelta(0):
             raise InvalidMeasure(f"within must be 0 or longer, not {within!r}.")
         states = self.states | to.states
-        seen = observe(self, start, end, cutting, merged=False, states=states, later=within)
+        seen = observe(
+            self,
+            start,
+            end,
+            cutting,
+            merged=False,
+            states=states,
+            later=within,
+            earlier=first_only,
+        )
         lives = by_object(seen.spells)
         entered = {key: merged(own, self.states) for key, own in lives.items()}
         reached = {key: merged(own, to.states) for key, own in lives.items()}

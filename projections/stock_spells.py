@@ -83,7 +83,7 @@ class StockSpells:
         Completed ones only: see :class:`~stockflow.domain.measures.spells.Dwell` for the columns
         and for what that leaves out. ``passing=False`` leaves out those that took no time.
         """
-        seen = observe(self, start, end, cutting, merged=merged)
+        seen = observe(self, start, end, cutting, merged=merged, earlier=False, ended=True)
         durations: dict[Any, list[list[int]]] = {}
         for value, own in seen.by_value().items():
             ended = durations[value] = [[] for _ in seen.bounds]
@@ -121,11 +121,11 @@ class StockSpells:
         read = value_of(self.reference, lookup)
         last = now if end is None else min(require_instant(end, "end"), now)
         until = to_micros(last) + (last == now)  # what happens now is seen, at the end it is not
-        found = _stays(self, from_micros(until - 1), known, merged=merged)
+        first = None if start is None else to_micros(require_instant(start, "start"))
+        found = _stays(self, from_micros(until - 1), known, merged=merged, since=first)
         groups: dict[Any, list[Any]] = {} if lookup else {None: []}
         for spell in found.spells:
             groups.setdefault(read(spell.facets), []).append(spell)
-        first = None if start is None else to_micros(require_instant(start, "start"))
         return {
             value: Survival(
                 curve(*stretches(groups[value], first, until, to_micros(last))), found.holds
@@ -150,8 +150,9 @@ class StockSpells:
             InvalidMeasure: If *bands* do not ascend.
         """
         lookup, now = lookup_of(self.reference, by), conf.now(self.using)
-        read, found = value_of(self.reference, lookup), _stays(self, at, known, merged=True)
         before = to_micros(now if at is None else require_instant(at, "at")) + 1
+        read = value_of(self.reference, lookup)
+        found = _stays(self, from_micros(before - 1), known, merged=True, since=before)
         groups: dict[Any, list[Any]] = {} if lookup else {None: []}
         for spell in found.spells:
             if lookup is None or spell.is_member(before):
@@ -163,7 +164,14 @@ class StockSpells:
         return Table(rows, (*Ages._fields, "facet"), found.holds, units=units, by=lookup)
 
 
-def _stays(stock: Countable, at: datetime | None, known: Known, *, merged: bool) -> Stays:
+def _stays(
+    stock: Countable,
+    at: datetime | None,
+    known: Known,
+    *,
+    merged: bool,
+    since: int | None = None,
+) -> Stays:
     now = conf.now(stock.using)
     at = now if at is None else require_instant(at, "at")
     if at > now:
@@ -178,4 +186,5 @@ def _stays(stock: Countable, at: datetime | None, known: Known, *, merged: bool)
         now=now,
         known=known,
         merged=merged,
+        since=since,
     )

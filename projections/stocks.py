@@ -9,12 +9,13 @@ from stockflow.domain.errors import InvalidInstant
 from stockflow.domain.instants import from_micros, require_instant, to_micros
 from stockflow.domain.intervals import Grain
 from stockflow.domain.measures.levels import in_order, levels
-from stockflow.projections import as_known, query
+from stockflow.projections import query
 from stockflow.projections.answers import Answer, Member, Series
 from stockflow.projections.connections import Connections
 from stockflow.projections.declaring import is_reference
 from stockflow.projections.facets import By, is_declared, lookup_of, value_of, values_of
 from stockflow.projections.level_series import level_series
+from stockflow.projections.members import members
 from stockflow.projections.rows import objects_of
 from stockflow.projections.statements import Known
 from stockflow.projections.stock_cohorts import StockCohorts
@@ -96,7 +97,7 @@ class Stock(StockRecords, Connections, StockMeasures, StockSpells, StockCohorts)
         """
         using, lookup = self.using, lookup_of(self.reference, by)
         now = conf.now(using)
-        counted = as_known.changes(
+        counted = query.changes(
             [self.reference],
             [_after(at, now)],
             using=using,
@@ -160,7 +161,7 @@ class Stock(StockRecords, Connections, StockMeasures, StockSpells, StockCohorts)
         """
         using = self.using
         now = conf.now(using)
-        found, holds = as_known.members(
+        found, holds = members(
             self.reference, self.states, _after(at, now), using=using, now=now, known=known
         )
         found = [row for row in found if self.holds(row[2])]

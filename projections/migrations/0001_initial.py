@@ -189,4 +189,26 @@ class Migration(migrations.Migration):
                 'abstract': False,
             },
         ),
+        migrations.CreateModel(
+            name='Spell',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('generation', models.BigIntegerField()),
+                ('originator', models.CharField(max_length=255)),
+                ('field', models.CharField(max_length=100)),
+                ('cell', models.BigIntegerField()),
+                ('version', models.BigIntegerField()),
+                ('source', models.CharField(max_length=255, null=True)),
+                ('entered', models.BigIntegerField()),
+                ('is_truncated', models.BooleanField()),
+                ('left_at', models.BigIntegerField(null=True)),
+                ('exit_to', models.CharField(max_length=255, null=True)),
+                ('is_censored', models.BooleanField()),
+                ('span', models.BigIntegerField(null=True)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['generation', 'cell', 'left_at'], name='stockflow_spell_left'), models.Index(fields=['generation', 'span', 'cell'], name='stockflow_spell_span')],
+                'constraints': [models.UniqueConstraint(models.F('generation'), models.F('originator'), models.F('field'), models.F('version'), name='stockflow_spell')],
+            },
+        ),
     ]

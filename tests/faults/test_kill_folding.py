@@ -9,8 +9,8 @@ from django.db import connection
 
 from stockflow.eventstore.sequencer import sequence
 from stockflow.models import Event
-from stockflow.projections import base, checkpoints, flow_counts, runner
-from stockflow.projections.models import FlowCount, Generation, ParkedEvent
+from stockflow.projections import base, checkpoints, flow_counts, runner, spell_rows
+from stockflow.projections.models import FlowCount, Generation, ParkedEvent, Spell
 from tests.projections import own
 from tests.projections.test_folding import a_life
 
@@ -96,6 +96,17 @@ def test_a_killed_rebuild() -> None:
     assert serving is not None
     counted = FlowCount.objects.filter(generation=serving.pk).values_list("number", flat=True)
     assert sum(counted) == FlowCount.objects.count() + 2 == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_rebuild_of_spells() -> None:
+    """Each stay is begun and ended once."""
+    Event._default_manager.bulk_create(a_life() + a_life())
+    sequence()
+
+    assert killed(spell_rows.NAME) > 15
+    assert Spell.objects.count() == 4
+    assert Spell.objects.filter(left_at=None).count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ import stockflow.projections
 from stockflow.domain.cells import NOT_RECORDED
 from stockflow.domain.errors import UnknownFacet
 from stockflow.errors import InvalidDeclaration
-from stockflow.projections import Facet, Flow, Process, Stock, query
+from stockflow.projections import Facet, Flow, Process, Stock, query, statements
 from stockflow.projections.registry import Registry
 from stockflow.testing import clock
 from tests.crm.models import Lead, Rep, Ticket
@@ -143,7 +143,7 @@ def test_facet_labels_its_values() -> None:
 
 def test_other_databases_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The statement is written for two databases."""
-    monkeypatch.setattr(query, "connections", {"other": SimpleNamespace(vendor="mysql")})
+    monkeypatch.setattr(statements, "connections", {"other": SimpleNamespace(vendor="mysql")})
 
     with pytest.raises(NotSupportedError, match="Database 'other' is mysql"):
         query.changes([Lead.temperature], [query.END], using="other", now=NOW)

@@ -26,6 +26,7 @@ from tests.projections.histories import NOW, START, quick
 
 pytestmark = pytest.mark.django_db
 END = START + timedelta(days=16)
+OWN = [flow_counts.NAME]
 ZONES = ["Europe/Berlin", "UTC", "America/Santiago", "Asia/Kathmandu"]
 
 
@@ -86,7 +87,7 @@ def test_folded_equals_the_log(
         transaction.set_rollback(True)
     with transaction.atomic():
         log(events[:number])
-        list(runner.project(batch_size=batch))
+        list(runner.project(names=OWN, batch_size=batch))
         Event._default_manager.bulk_create(events[number:])
         folded = answer(bounds)
         transaction.set_rollback(True)
@@ -100,9 +101,9 @@ def test_a_rebuild_equals_what_was_added_up(events: list[Event], batch: int) -> 
     """Batch by batch or all at once, the rows are the same, and the old generation's are gone."""
     with transaction.atomic():
         log(events)
-        list(runner.project(batch_size=batch))
+        list(runner.project(names=OWN, batch_size=batch))
         added_up = rows()
-        list(runner.rebuild())
+        list(runner.rebuild(names=OWN))
         own = Generation.objects.filter(projection=flow_counts.NAME)
         rebuilt, generations = rows(), own.count()
         left = FlowCount.objects.exclude(generation=own.get().pk).count()
@@ -125,7 +126,7 @@ def a_life() -> list[Event]:
 def test_a_batch_is_folded_once() -> None:
     """A runner that read the checkpoint before another moved it folds nothing."""
     log(a_life())
-    list(runner.project())
+    list(runner.project(names=OWN))
     log(a_life())
     first, second = (checkpoints.serving(flow_counts.NAME, using="default") for _ in range(2))
     assert first is not None
@@ -140,7 +141,7 @@ def test_what_is_no_stock_event_is_passed() -> None:
     """The checkpoint moves to the last position scanned, not to the last one folded."""
     Event._default_manager.create(originator="x", version=1, topic="other")
     sequence()
-    list(runner.project())
+    list(runner.project(names=OWN))
 
     assert checkpoints.serving(flow_counts.NAME, using="default").position == 1  # type: ignore[union-attr]
     assert not FlowCount.objects.exists()
@@ -149,7 +150,7 @@ def test_what_is_no_stock_event_is_passed() -> None:
 def test_a_build_that_lags_does_not_serve() -> None:
     """The flip asks that the new generation has read as far as the old one."""
     log(a_life())
-    list(runner.project())
+    list(runner.project(names=OWN))
     old = checkpoints.serving(flow_counts.NAME, using="default")
     new = Generation.objects.create(
         projection=flow_counts.NAME, version=flow_counts.VERSION, zone=conf.time_zone().key
@@ -174,10 +175,10 @@ def test_an_interrupted_build_is_resumed() -> None:
 def test_another_zone_makes_a_new_generation(settings: Any) -> None:
     """Days of another zone do not answer; until they are rebuilt the log does."""
     log(a_life())
-    list(runner.project())
+    list(runner.project(names=OWN))
     settings.STOCKFLOW_TIME_ZONE = "Asia/Kathmandu"
     plain = answer([to_micros(START), to_micros(NOW)])
-    list(runner.project())
+    list(runner.project(names=OWN))
 
     own = Generation.objects.filter(projection=flow_counts.NAME)
     assert [*own.values_list("zone", "status")] == [("Asia/Kathmandu", Status.SERVING)]
@@ -187,7 +188,7 @@ def test_another_zone_makes_a_new_generation(settings: Any) -> None:
 def test_folded_rows_answer() -> None:
     """Whole days come from the rows: were they altered, the answer would be."""
     log(a_life())
-    list(runner.project())
+    list(runner.project(names=OWN))
     FlowCount.objects.update(number=7)
     Net.objects.update(number=5)
     opening, later = answer([to_micros(NOW), to_micros(NOW + timedelta(days=1))])
@@ -219,7 +220,7 @@ def test_who_came_and_went_before_has_no_row(is_folded: bool) -> None:
         ]
     )
     if is_folded:
-        list(runner.project())
+        list(runner.project(names=OWN))
     with clock(NOW):
         hot = Stock("hot", Lead.temperature, states=["hot"])
         found = hot.closing(NOW - timedelta(days=1), NOW, every="day", by="channel")
@@ -231,7 +232,7 @@ def test_who_came_and_went_before_has_no_row(is_folded: bool) -> None:
 def test_a_question_is_one_statement(django_assert_num_queries: Any) -> None:
     """Generation, checkpoint, rows and the rest of the log come from one snapshot."""
     log(a_life())
-    list(runner.project())
+    list(runner.project(names=OWN))
 
     with django_assert_num_queries(1, connection=connection):
         answer([to_micros(START), to_micros(NOW)])
@@ -240,8 +241,8 @@ def test_a_question_is_one_statement(django_assert_num_queries: Any) -> None:
 def test_paths_are_shared() -> None:
     """What is interned once serves all generations."""
     log(a_life() + a_life())
-    list(runner.project(batch_size=1))
-    list(runner.rebuild())
+    list(runner.project(names=OWN, batch_size=1))
+    list(runner.rebuild(names=OWN))
 
     assert Path.objects.count() == 2
 
@@ -265,11 +266,22 @@ def test_commands_fold_rebuild_and_compare(capsys: Any) -> None:
 def test_a_check_names_what_differs(table: Any) -> None:
     """An altered row is shown, and goes on serving."""
     log(a_life())
-    list(runner.project())
+    list(runner.project(names=OWN))
     table.objects.update(number=9)
 
     with pytest.raises(CommandError, match=r"differ from the log.*stockflow replay"):
-        call_command("stockflow", "replay", "--check")
+        call_command("stockflow", "replay", "--check", *OWN)
 
     assert set(table.objects.values_list("number", flat=True)) == {9}
     assert Generation.objects.filter(projection__startswith=flow_counts.NAME).count() == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite compiles nothing")
+def test_nothing_is_compiled_for_an_answer() -> None:
+    """PostgreSQL would compile for seconds, for parts that read little."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL jit = on")
+        answer([to_micros(START)])
+        cursor.execute("SHOW jit")
+
+        assert cursor.fetchone() == ("off",)

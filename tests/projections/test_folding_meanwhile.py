@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -13,7 +14,10 @@ from stockflow.domain.instants import to_micros
 from stockflow.models import Event
 from stockflow.projections import checkpoints, flow_counts, query, runner
 from stockflow.projections.flow_counts import FlowCounts
+from stockflow.projections.members import members
 from stockflow.projections.replay import Comparison
+from stockflow.projections.spell_rows import Spells
+from stockflow.projections.spells import stays
 from tests.crm.models import Lead
 from tests.projections.histories import NOW, START, event
 
@@ -71,6 +75,14 @@ def levels() -> dict[tuple[int, str | None], int]:
     return {key: n for key, n in found.items() if key[1] is not None and n}
 
 
+def members_and_stays() -> tuple[int, int]:
+    """Return how many are hot, counted as members and as stays that go on."""
+    asked: Any = {"using": "default", "now": NOW, "known": {}}
+    there = members(Lead.temperature, ["hot"], query.END, **asked).members
+    found = stays(Lead.temperature, ["hot"], query.END, **asked, merged=False).spells
+    return len(there), sum(stay.left is None for stay in found)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_no_answer_is_torn() -> None:
     """Each swap leaves the levels alone: one that saw half of it, or twice, would differ."""
@@ -89,15 +101,22 @@ def test_no_answer_is_torn() -> None:
         asked += 1
         if (found := levels()) != {(0, "hot"): 2, (0, "warm"): 2}:
             torn.append(found)
+        if (counts := members_and_stays()) != (2, 2):
+            torn.append(counts)
     stop.set()
     for thread in threads:
         thread.join()
     list(runner.project())
     serving = checkpoints.serving(flow_counts.NAME, using="default")
     assert serving is not None
-    comparison = Comparison(FlowCounts(), serving, using="default")
-    list(comparison.run())
+    differences = []
+    for projection in (FlowCounts(), Spells()):
+        built = checkpoints.serving(projection.name, using="default")
+        assert built is not None
+        comparison = Comparison(projection, built, using="default")
+        list(comparison.run())
+        differences += comparison.differences
 
-    assert (errors, torn, comparison.differences) == ([], [], [])
+    assert (errors, torn, differences) == ([], [], [])
     assert serving.position == Event._default_manager.count()
     assert asked > 20

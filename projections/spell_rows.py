@@ -1,0 +1,109 @@
+"""Spells folded: each stay of each object is a row, begun and ended by the database alone."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import connections
+
+from stockflow.domain.days import span_sql
+from stockflow.projections.base import Projection, register_projection
+from stockflow.projections.flow_counts import APPLICATION, DIGEST, fill
+
+if TYPE_CHECKING:
+    from stockflow.projections.models import Generation
+
+NAME: Final = "spells"
+VERSION: Final = 1
+"""Raised when the rows of a rebuild would differ: generations of another version do not serve."""
+
+_STAGE: Final = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS stockflow_turns (originator text, model text, field text,"
+    " version bigint, source text, target text, facets text, at bigint, is_unseen boolean,"
+    " left_at bigint, exit_to text, is_censored boolean, number integer)"
+)
+"""A temporary table: where stays begin and end in a batch, each with the next of its object."""
+
+UNSEEN: Final = "({e}kind IN ('adopted', 'reconciled', 'reclassified'))"
+"""Whether nobody saw what the event says: as SQL."""
+
+_DISTINCT: Final = {"postgresql": "IS DISTINCT FROM", "sqlite": "IS NOT"}
+# Versions tell the order of an object's events: several may have happened at one instant.
+_TURNS: Final = """
+INSERT INTO stockflow_turns
+SELECT e.originator, e.model, e.field, e.version, e.source, e.target,
+       coalesce(e.target_facets, ''), e.occurred_at, {unseen}, lead(e.occurred_at) OVER following,
+       lead(e.target) OVER following, coalesce(lead({unseen}) OVER following, {true}),
+       row_number() OVER following
+FROM stockflow_position p JOIN stockflow_event e ON e.id = p.event
+WHERE p.application = %s AND p.position > %s AND p.position <= %s
+  AND e.model IS NOT NULL AND e.occurred_at IS NOT NULL AND {turns}
+WINDOW following AS (PARTITION BY e.originator, e.field ORDER BY e.version)"""
+# The stay that an object was in before the batch, by its key: whatever the statistics say.
+_OPEN: Final = {
+    "postgresql": "CROSS JOIN LATERAL (SELECT x.id, x.entered FROM stockflow_projections_spell x"
+    " WHERE {same} ORDER BY x.version DESC LIMIT 1) x",
+    "sqlite": "CROSS JOIN stockflow_projections_spell x INDEXED BY stockflow_spell ON {same}",
+}
+_SAME: Final = (
+    "x.generation = %s AND x.originator = t.originator AND x.field = t.field AND x.left_at IS NULL"
+)
+# Of that stay the batch's first event is the end.
+_END: Final = f"""
+UPDATE stockflow_projections_spell SET left_at = ends.at, exit_to = ends.target,
+    is_censored = ends.is_unseen, span = ends.span
+FROM (SELECT x.id, t.at, t.target, t.is_unseen, {span_sql("x.entered", "t.at")} AS span
+      FROM stockflow_turns t {{open}} WHERE t.number = 1) ends
+WHERE stockflow_projections_spell.id = ends.id"""
+_CELLS: Final = """
+INSERT INTO stockflow_projections_cell (model, field, state, facets, digest)
+SELECT c.model, c.field, c.state, c.facets, {digest} FROM (
+    SELECT DISTINCT model, field, target AS state, facets FROM stockflow_turns
+    WHERE target IS NOT NULL
+) c WHERE true ORDER BY 5 ON CONFLICT (digest) DO NOTHING"""
+_BEGIN: Final = f"""
+INSERT INTO stockflow_projections_spell (generation, originator, field, cell, version, source,
+    entered, is_truncated, left_at, exit_to, is_censored, span)
+SELECT %s, t.originator, t.field, c.id, t.version, t.source, t.at, t.is_unseen, t.left_at,
+       t.exit_to, t.is_censored, {span_sql("t.at", "t.left_at")}
+FROM stockflow_turns t JOIN stockflow_projections_cell c ON c.model = t.model
+ AND c.field = t.field AND c.state = t.target AND c.facets = t.facets"""
+
+
+def turns(vendor: str) -> str:
+    """Return as SQL whether at event *e* one stay ends or another begins.
+
+    A transition to the state itself does, a facet's change does not.
+    """
+    return (
+        f"(e.source {_DISTINCT[vendor]} e.target OR e.kind NOT IN ('reclassified', 'reconciled'))"
+    )
+
+
+@register_projection
+class Spells(Projection):
+    """Each stay of each object in each state, from its beginning to its end."""
+
+    name = NAME
+    version = VERSION
+    read_models = ("stockflow_projections.spell",)
+
+    def fold(self, generation: "Generation", after: int, until: int, *, using: str) -> None:
+        connection = connections[using]
+        vendor = connection.vendor
+        words = {
+            "unseen": UNSEEN.format(e="e."),
+            "turns": turns(vendor),
+            "true": "true" if vendor == "postgresql" else "1",
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(_STAGE)
+            cursor.execute("DELETE FROM stockflow_turns")
+            fill(cursor, "stockflow_turns", _TURNS.format(**words), [APPLICATION, after, until])
+            _add(cursor, generation.pk)
+
+
+def _add(cursor: Any, generation: int) -> None:
+    """End the stays that the batch ends, and add those that it begins."""
+    vendor = cursor.db.vendor
+    cursor.execute(_END.format(open=_OPEN[vendor].format(same=_SAME)), [generation])
+    cursor.execute(_CELLS.format(digest=DIGEST[vendor]))
+    cursor.execute(_BEGIN, [generation])
