@@ -158,7 +158,7 @@ def _spells_saved(count: int) -> None:
     from tests.benchmarks.models import FacetTicket
 
     ones, both = (Stock(slug, FacetTicket.state, states=["open"]) for slug in ("ones", "both"))
-    ones.states, both.states = frozenset(["s1"]), frozenset(["s1", "s2"])  # those of the history
+    ones._states, both._states = frozenset(["s1"]), frozenset(["s1", "s2"])  # those of the history
     asked: dict[str, Callable[[], Any]] = {
         "members at 50 %": lambda: ones.members(at(50, count)),
         "members at 100 %": lambda: ones.members(at(100, count)),
