@@ -152,12 +152,12 @@ def test_other_databases_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_package_needs_no_app_registry() -> None:
     """INSTALLED_APPS imports the room before any model exists."""
     subprocess.run(
-        [sys.executable, "-c", "from stockflow.projections import Facet, Flow, Process, Stock"],
+        [sys.executable, "-c", "from stockflow.projections import *"],
         check=True,
         timeout=60,
     )
 
-    assert {"Facet", "Flow", "Process", "Stock"} <= set(stockflow.projections.__all__)
+    assert all(map(stockflow.projections.__all__.count, ("Facet", "Flow", "Process", "Stock")))
 
 
 def test_app_finds_modules(monkeypatch: pytest.MonkeyPatch) -> None:
