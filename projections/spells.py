@@ -101,6 +101,8 @@ def stays(
     ]
     if merged:
         found = [spell for own in by_object(found).values() for spell in merge(own, states)]
+        # What left for the stock itself goes on, in a stay that was not asked for.
+        found = [spell for spell in found if not (ended and spell.exit_to in states)]
     return Stays([spell for spell in found if _is_asked(spell, since, ended=ended)], holds)
 
 
