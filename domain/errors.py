@@ -16,6 +16,7 @@
     ├── InvalidWitness        a witness that is none, or is not signed by this project
     ├── UnknownProjection     no projection has that name
     ├── ProjectionStopped     a projection that can read no further before its error is mended
+    ├── ProjectionBehind      a projection that did not read far enough in time
     ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
     ├── InvalidDeclaration    a model, stock or flow that cannot work
     ├── InvalidSelection      a stock, value or place that a query string cannot mean

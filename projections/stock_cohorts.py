@@ -142,18 +142,7 @@ class StockCohorts:
         Raises:
             InvalidMeasure: If *to* is of another field, or *within* is below 0.
         """
-        if to.reference.field != self.reference.field or to.using != self.using:
-            raise InvalidMeasure(
-                f"Nothing converts from {self.reference.label} to {to.reference.label}: both "
-                "stocks must be of one field."
-            )
-        if to.is_narrowed:
-            raise InvalidMeasure(
-                f"Conversion to the stock {to.slug!r} cannot be asked for: it is narrowed by "
-                "facets, and stays are of whole states."
-            )
-        if within < timedelta(0):
-            raise InvalidMeasure(f"within must be 0 or longer, not {within!r}.")
+        _check_conversion(self, to, within)
         states = self.states | to.states
         seen = observe(
             self,
@@ -178,6 +167,21 @@ class StockCohorts:
         fields = ("start", "end", *Conversion._fields, "is_partial", "facet")
         units = dict.fromkeys(("entries", "converted", "immature"), "item")
         return Table(rows, fields, seen.holds, units=units, by=seen.lookup)
+
+
+def _check_conversion(stock: Countable, to: Countable, within: timedelta) -> None:
+    if to.reference.field != stock.reference.field or to.using != stock.using:
+        raise InvalidMeasure(
+            f"Nothing converts from {stock.reference.label} to {to.reference.label}: both "
+            "stocks must be of one field."
+        )
+    if to.is_narrowed:
+        raise InvalidMeasure(
+            f"Conversion to the stock {to.slug!r} cannot be asked for: it is narrowed by "
+            "facets, and stays are of whole states."
+        )
+    if within < timedelta(0):
+        raise InvalidMeasure(f"within must be 0 or longer, not {within!r}.")
 
 
 def _lives_by_value(seen: Observed) -> dict[Value, Lives]:

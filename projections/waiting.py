@@ -36,10 +36,14 @@ class ProjectionBehind(StockflowError, TimeoutError):
         self.projection, self.reached = projection, reached
         self.position, self.timeout = position, timeout
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A TimeoutError is an OSError, which keeps no more than two arguments.
+        return type(self), (self.projection, self.reached, self.position, self.timeout)
+
     def __str__(self) -> str:
         return (
             f"Projection {self.projection!r} has read up to position {self.reached} and not up to "
-            f"{self.position} within {self.timeout:g} seconds: is anyone folding? Run manage.py "
+            f"{self.position} within {self.timeout} seconds: is anyone folding? Run manage.py "
             "stockflow project --follow."
         )
 
