@@ -106,11 +106,10 @@ def test_django_tasks(time: Clock) -> None:
 
     lead = Lead.objects.create()
     results = [task.enqueue(), task.enqueue(using="default")]
-    said = run("django-tasks")
+    run("django-tasks")
     for result in results:
         result.refresh()
 
-    assert "SUCCESS" in said.upper()
     assert results[0].return_value.startswith("2 decays happened, ")
     assert results[1].return_value.startswith("0 decays happened, ")
     assert_done(lead)
