@@ -6,6 +6,8 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import dateformat, timezone
+from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
@@ -15,11 +17,11 @@ from stockflow.tables import PeriodicRun, ScheduledTransition
 
 
 def shown(micros: int | None) -> str:
-    """Return an instant as the admin shows it, in the reader's zone."""
+    """Return an instant as the admin shows it, in the reader's zone and on one line."""
     if micros is None:
         return ""
-    space = "\N{NO-BREAK SPACE}"
-    return dateformat.format(timezone.localtime(from_micros(micros)), f"Y-m-d{space}H:i:s")
+    local = timezone.localtime(from_micros(micros))
+    return format_html('<span class="nowrap">{}</span>', dateformat.format(local, "Y-m-d H:i:s"))
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
@@ -68,7 +70,7 @@ class ScheduledTransitionAdmin(ReadOnlyAdmin):
     """
 
     change_list_template = "stockflow/admin/schedule.html"
-    list_display = ("due", "subject", "transition", "lifecycle", "parked", "attempts", "error")
+    list_display = ("due", "subject", "transition", "parked", "attempts", "trouble", "stream")
     list_filter = (_Standing, "model", "transition")
     search_fields = ("=lifecycle",)
     search_help_text = "A lifecycle, in full."
@@ -89,6 +91,16 @@ class ScheduledTransitionAdmin(ReadOnlyAdmin):
     def subject(self, timer: ScheduledTransition) -> str:
         """What it moves."""
         return f"{timer.model}.{timer.field}"
+
+    @admin.display(description="lifecycle", ordering="lifecycle")
+    def stream(self, timer: ScheduledTransition) -> str:
+        """The object, on one line."""
+        return format_html('<span class="nowrap">{}</span>', timer.lifecycle)
+
+    @admin.display(description="error", ordering="error")
+    def trouble(self, timer: ScheduledTransition) -> str:
+        """Why it did not happen, on a line or two; the whole of it is on its own page."""
+        return Truncator(timer.error).chars(100)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -123,7 +135,7 @@ class ScheduledTransitionAdmin(ReadOnlyAdmin):
 class PeriodicRunAdmin(ReadOnlyAdmin):
     """The runs of the periodic jobs, the newest first."""
 
-    list_display = ("name", "started", "ended", "result", "failed")
+    list_display = ("name", "started", "ended", "result", "succeeded")
     list_filter = ("name",)
     ordering = ("-started_at", "-id")
     fields = ("name", "begins", "started", "ended", "result", "error")
@@ -145,6 +157,6 @@ class PeriodicRunAdmin(ReadOnlyAdmin):
         return shown(run.ended_at)
 
     @admin.display(boolean=True)
-    def failed(self, run: PeriodicRun) -> bool:
-        """Whether it ended with an error."""
-        return bool(run.error)
+    def succeeded(self, run: PeriodicRun) -> bool | None:
+        """Whether it ended without an error; unknown while it runs."""
+        return None if run.ended_at is None else not run.error

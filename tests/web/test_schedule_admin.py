@@ -49,6 +49,19 @@ def test_how_far_the_schedule_is_behind(admin: Client, feature: Feature) -> None
     assert str(ScheduledTransition.objects.get().lifecycle) in text
 
 
+@pytest.mark.parametrize(
+    ("ended_at", "error", "icon"),
+    [(1, "", "icon-yes"), (1, "ValueError", "icon-no"), (None, "", "icon-unknown")],
+)
+def test_a_run_is_shown_as_it_went(
+    ended_at: int | None, error: str, icon: str, admin: Client
+) -> None:
+    """Green if it succeeded, red if it failed, and unknown while it runs."""
+    PeriodicRun.objects.create(name="x", period=0, started_at=0, ended_at=ended_at, error=error)
+
+    assert f"admin/img/{icon}" in admin.get(RUNS).content.decode()
+
+
 def test_parked_ones_are_released(admin: Client, parked: ScheduledTransition) -> None:
     """By the action."""
     _release(admin, parked)
