@@ -12,6 +12,7 @@ from stockflow.domain.errors import StockflowError
 from stockflow.facets import Fragment
 from stockflow.ledgers import Batch, Pending, ledger_of, note_delays, note_loaded
 from stockflow.listening import told
+from stockflow.saving.cursors import remembering
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -68,15 +69,17 @@ def unit_of_work(instance: "StockflowModel", using: str) -> Iterator[None]:
     was_broken = connection.needs_rollback
     try:
         if connection.in_atomic_block:
-            with told(label, using), connection.cursor() as ledger.work.cursor:
+            with told(label, using), connection.cursor() as cursor:
+                ledger.work.cursor = remembering(cursor)
                 yield
         else:
             ledger.work.is_outermost = True
             with (
                 transaction.atomic(using=using),
                 told(label, using),
-                connection.cursor() as ledger.work.cursor,
+                connection.cursor() as cursor,
             ):
+                ledger.work.cursor = remembering(cursor)
                 yield
             ledger.unconfirmed.clear()
     except StockflowError:
