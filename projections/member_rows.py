@@ -12,17 +12,31 @@ if TYPE_CHECKING:
     from stockflow.projections.stocks import Stock
 
 
+class PastMembers:
+    """Who was in a stock at an instant, to be cut into pages: a page reads its own only."""
+
+    def __init__(self, stock: "Stock", at: datetime, number: int) -> None:
+        self.stock, self.at, self.number = stock, at, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, part: slice) -> list[Member]:
+        return self.stock.part_of_members(part, self.at)
+
+
 def members_of(stock: "Stock", at: datetime | None) -> tuple[Any, datetime]:
     """Return the members, to be cut into pages, and until when that holds.
 
     Those of an instant, and of a stock with a facet that only the log has, come from the log;
-    all others are rows, of which a page reads its own only.
+    all others are rows. Of either a page reads its own only.
     """
     paths = stock.reference.facets.values()
-    if at is not None or any(path.is_fixed for path in paths):
-        found = stock.members(at)
-        return found, found.settled_until
     now, moment = conf.now(stock.using), timedelta(microseconds=1)
+    if at is not None or any(path.is_fixed for path in paths):
+        then = now if at is None else at
+        levels = stock.series(then, then + moment, every=moment)
+        return PastMembers(stock, then, levels[0].value), levels.settled_until
     hops = {"__".join(hop.name for hop in path.hops) for path in paths if path.hops}
     rows = rows_of(stock).order_by("pk")
     if hops:

@@ -27,6 +27,7 @@ class NarrowedStock(Stock):
     """
 
     is_narrowed = True
+    narrowing: Narrowing
 
     def __init__(
         self, slug: str, reference: "StockReference", *, where: Where, **options: Any

@@ -69,6 +69,21 @@ class Narrowing:
             found &= either
         return found
 
+    def in_sql(self, column: str, position: str) -> tuple[str, list[str]]:
+        """Return the condition of :meth:`of_events` as SQL with what it binds.
+
+        Args:
+            column: Which has the facets, as the log keeps them.
+            position: The database's function that finds a text in another.
+        """
+        either = [
+            [f"{encode_value(lookup)}:{text}{end}" for text in sorted(texts) for end in ",}"]
+            for lookup, texts in self._texts.items()
+        ]
+        found = [" OR ".join([f"{position}({column}, %s) > 0"] * len(pairs)) for pairs in either]
+        sql = " AND ".join(f"({one or '1 = 0'})" for one in found)
+        return sql, [pair for pairs in either for pair in pairs]
+
     @property
     def is_in_rows(self) -> bool:
         """Whether rows show it: what is kept as it was at entry, only the log has."""

@@ -122,6 +122,10 @@ class SampledStock(Stock):
         """Refuse: :meth:`all` has the rows that are in it now."""
         self._refuse("asked for its members; all() has the rows of now")
 
+    def part_of_members(self, part: slice, at: Any = None, **known: Any) -> Any:
+        """Refuse likewise."""
+        self.members()
+
     def backfill(self, instants: Sequence[datetime]) -> "NoReturn":
         """Refuse: its past cannot be counted."""
         self._refuse("back-filled")

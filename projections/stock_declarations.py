@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from stockflow.domain.measures.changes import Change
     from stockflow.fields import StockReference
+    from stockflow.projections.narrowing import Narrowing
     from stockflow.projections.stocks import Stock
 
 Hook = Callable[..., Any]
@@ -47,12 +48,14 @@ class StockDeclaration:
     Attributes:
         is_sampled: Whether it is counted by a query, and has no past but its records.
         is_narrowed: Whether facets narrow it to a part of its states' cells.
+        narrowing: Which facet values those have; None where it has all of them.
         facets: What its records are split by.
         frequency: How often the schedule writes its record.
     """
 
     is_sampled = False
     is_narrowed = False
+    narrowing: "Narrowing | None" = None
 
     def __init__(
         self,

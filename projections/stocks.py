@@ -159,12 +159,32 @@ class Stock(StockRecords, Connections, StockMeasures, StockSpells, StockCohorts)
         Raises:
             InvalidInstant: As for :meth:`count`.
         """
-        using = self.using
-        now = conf.now(using)
+        return self.part_of_members(slice(None), at, **known)
+
+    def part_of_members(
+        self, part: slice, at: datetime | None = None, **known: Unpack[Known]
+    ) -> Answer[Member]:
+        """Return some of the members, such as those that a page shows; no others are read.
+
+        Args:
+            part: From which one on and before which one, counted from 0.
+            at: As for :meth:`count`.
+            known: As for :meth:`members`.
+
+        Raises:
+            InvalidInstant: As for :meth:`count`.
+        """
+        using, now = self.using, conf.now(self.using)
         found, holds = members(
-            self.reference, self.states, _after(at, now), using=using, now=now, known=known
+            self.reference,
+            self.states,
+            _after(at, now),
+            using=using,
+            now=now,
+            known=known,
+            narrowing=self.narrowing,
+            part=part,
         )
-        found = [row for row in found if self.holds(row[2])]
         lifecycles = [UUID(row[0]) for row in found]
         objects = objects_of(self.reference.model, using, lifecycles)
         facets_in = values_of(self.reference)

@@ -229,6 +229,30 @@ def test_members_are_fetched_in_chunks(make: Callable[..., Stock]) -> None:
         assert len(make().members()) == 1_101
 
 
+@pytest.mark.parametrize("where", [None, {"channel": "web"}], ids=["whole", "narrowed"])
+def test_members_in_parts(declared: Any, where: dict[str, str] | None) -> None:
+    """Parts are cut in the order of the whole, and there is none beyond its end."""
+    rows = [
+        event(
+            *(UUID(int=n * 7919 % 101), 1, START),
+            kind="entered",
+            source=None,
+            target="hot",
+            facets=(None, '{"channel":"web"}' if n % 3 else '{"channel":"fair"}'),
+        )
+        for n in range(1, 11)
+    ]
+    with logged(rows):
+        stock = Stock("stock", Lead.temperature, states=["hot"], where=where)
+        parts = [stock.part_of_members(slice(n, n + 4), NOW) for n in (0, 4, 8, 12)]
+        whole = stock.members(NOW)
+
+    assert [len(part) for part in parts] == ([4, 4, 2, 0] if where is None else [4, 3, 0, 0])
+    assert [member for part in parts for member in part] == whole
+    assert [member.lifecycle for member in whole] == sorted(one.lifecycle for one in whole)
+    assert {member.facets["channel"] for member in whole} == ({"web"} if where else {"web", "fair"})
+
+
 def test_members_of_one_instant_follow_the_version(make: Callable[..., Stock]) -> None:
     """Of several events at one instant the one with the highest version is the last."""
     key = uuid4()
