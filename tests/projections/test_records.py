@@ -21,6 +21,7 @@ from stockflow.scheduling.periodic import JOBS
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, clock
 from tests.crm.models import Lead, Rep
+from tests.stockflow.reading import trail
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -197,6 +198,41 @@ def test_hooks_decay_by_counting(time: Clock) -> None:
 
     assert saved.count == 1
     assert told == ["warm 1"]
+
+
+def test_hooks_decay_along_the_whole_chain(time: Clock) -> None:
+    """Hot, warm, cold: before each is counted, it takes who was long enough in the one before."""
+
+    def taking(source: str, transition: str, after: timedelta) -> Any:
+        def take(stock: Stock) -> None:
+            since = {"temperature": source, "temperature_since__lte": time.at - after}
+            for lead in Lead.objects.filter(**since):
+                getattr(lead, transition)()
+                lead.save()
+
+        return take
+
+    cool, chill = taking("hot", "cool", 3 * DAY), taking("warm", "chill", 5 * DAY)
+    warm = Stock("warm", Lead.temperature, states=["warm"], before_count=[cool])
+    cold = Stock("cold", Lead.temperature, states=["cold"], before_count=[chill])
+    stocks, counted, leads = (cold, warm, hot()), [], []
+    for day in range(11):
+        leads += [Lead.objects.create()] if day in {0, 2} else []
+        counted.append(tuple(stock.save_count().count for stock in stocks))
+        time.advance(DAY)
+
+    assert counted == [
+        *[(0, 0, 1)] * 2,
+        (0, 0, 2),
+        *[(0, 1, 1)] * 2,  # the first is warm after three days
+        *[(0, 2, 0)] * 3,
+        *[(1, 1, 0)] * 2,  # and cold after five more
+        (2, 0, 0),
+    ]
+    logged = [tuple(stock.count(at=NOW + day * DAY) for stock in stocks) for day in range(11)]
+    assert logged == counted
+    for lead in leads:
+        assert trail(lead) == ["entered >hot", "moved hot>warm", "moved warm>cold"]
 
 
 def test_a_hook_that_fails_writes_nothing() -> None:
