@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import serializers
 from django.core.management import CommandError, call_command
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 
 import stockflow
@@ -20,7 +20,9 @@ from stockflow import companions
 from stockflow.domain.errors import UnknownState
 from stockflow.errors import InvalidDeclaration
 from stockflow.models import Event
-from stockflow.testing import Clock, run_due
+from stockflow.projections import Flow, Stock, registry
+from stockflow.projections.runner import project
+from stockflow.testing import Clock, run_due, sequence
 from stockflow.tracker import ModelTracker
 from tests.crm.models import Doubtful, Lead, Loner, Membership, Person
 from tests.stockflow.reading import assert_whole, trail
@@ -184,6 +186,27 @@ def test_a_rolled_back_subject() -> None:
     assert trail(Membership.objects.get()) == ["entered >active", "entered >plain"]
 
 
+def test_a_refresh_after_a_rollback(user: User) -> None:
+    """What was assigned in vain is gone with it."""
+    user.is_active = False
+    save_in_vain(user)
+    user.refresh_from_db()
+    user.save()
+
+    assert told(user) == []
+
+
+def test_another_field_after_a_rollback(user: User) -> None:
+    """A value that waits is not taken for written, though it was once."""
+    user.is_active = False
+    save_in_vain(user)
+    user.save(update_fields=["email"])
+
+    assert told(user) == []
+    user.save()
+    assert told(user) == ["moved active>barred"]
+
+
 def test_refresh_forgets(user: User) -> None:
     """A value read anew is no change, and one assigned after it is."""
     user.is_active = False
@@ -257,6 +280,43 @@ def test_deferred_is_not_loaded_by_a_refresh(user: User, django_assert_num_queri
         other.refresh_from_db()
 
     assert "is_active" in other.get_deferred_fields()
+
+
+def test_deferred_and_loaded_later(user: User) -> None:
+    """What is loaded by being read, or by name, is what changes are compared with."""
+    read, refreshed = User.objects.only("email").get(), User.objects.only("email").get()
+    assert read.is_active
+    refreshed.refresh_from_db(fields=["is_active"])
+    for other in read, refreshed:
+        other.save()
+
+    assert told(user) == []
+    read.is_active = False
+    read.save()
+    refreshed.refresh_from_db(fields=["is_active"])
+    refreshed.save()
+    assert told(user) == ["moved active>barred"]
+
+
+def test_saved_under_another_key(user: User) -> None:
+    """A copy in the database has a companion of its own, opened in its states."""
+    copied = User.objects.get()
+    copied.pk, copied.username, copied.is_staff = None, "eve", True
+    copied._state.adding = True
+    copied.save()
+
+    assert told(user) == []
+    assert trail(Membership.objects.get(subject=copied)) == ["entered >active", "entered >staff"]
+
+
+def test_ways_that_save(user: User) -> None:
+    """Of a manager's methods, those that call save() are seen."""
+    User.objects.update_or_create(username="ada", defaults={"is_active": False})
+    User.objects.update_or_create(username="ada", defaults={"is_active": False})
+    bob, _ = User.objects.get_or_create(username="bob", defaults={"is_staff": True})
+
+    assert told(user) == ["moved active>barred"]
+    assert trail(Membership.objects.get(subject=bob)) == ["entered >active", "entered >staff"]
 
 
 def test_what_is_written_as_it_was_asks_nobody(user: User, tracker: ModelTracker) -> None:
@@ -351,6 +411,31 @@ def test_a_worker_at_once(user: User, time: Clock) -> None:
     assert told(user) == ["moved active>dormant", "moved dormant>barred"]
 
 
+def test_projections_apply(user: User, time: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A companion's sub-states are stocks, with flows, records and members as any other's."""
+    monkeypatch.setattr(registry, "declared", registry.Registry())
+    active = Stock("active", Membership.standing, states=["active"])
+    barred = Stock("barred", Membership.standing, states=["barred"])
+    barring = Flow("barring", sources=[active], sinks=[barred])
+    User.objects.create(username="bob")
+    start = time.at
+    time.advance(timedelta(days=1))
+    user.is_active = False
+    user.save()
+    time.advance(timedelta(days=1))
+    sequence()
+    list(project())
+
+    assert [stock.count() for stock in (active, barred)] == [1, 1]
+    assert [stock.count(at=start) for stock in (active, barred)] == [2, 0]
+    assert barring.count(start, time.at) == 1
+    assert barred.save_count().count == 1
+    assert [row.subject for row in barred.all()] == [user]
+    assert [member.object.subject for member in active.members(start)] == [  # type: ignore[union-attr]
+        *User.objects.order_by("pk")
+    ]
+
+
 def test_deleting_the_subject_closes(user: User) -> None:
     """Both by instance and by queryset."""
     User.objects.create(username="bob")
@@ -443,7 +528,20 @@ def test_a_function_that_returns_something_else(
         user.save()
 
 
+def by_sql(user: User) -> None:
+    """Write without the ORM."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE auth_user SET is_active = %s", [False])
+
+
 BYPASSES = {
+    "sql": by_sql,
+    "upsert": lambda user: User.objects.bulk_create(
+        [User(username="ada", is_active=False)],
+        update_conflicts=True,
+        update_fields=["is_active"],
+        unique_fields=["username"],
+    ),
     "update": lambda user: User.objects.update(is_active=False),
     "bulk_update": lambda user: User.objects.bulk_update(
         [User(pk=user.pk, is_active=False)], ["is_active"]
