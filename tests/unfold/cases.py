@@ -3,16 +3,23 @@
 Run by ``tests/web/test_unfold.py`` under settings of their own.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from pytest_django.live_server_helper import LiveServer
 
 from tests.crm.models import Lead
 from tests.stockflow.reading import trail
+from tests.web.test_browser import has_browser, log_in, opened
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 LEADS = reverse("unfold:crm_lead_changelist")
 
@@ -95,3 +102,41 @@ def test_actions_in_unfold() -> None:
     assert [str(message) for message in get_messages(answer.wsgi_request)] == [
         "Touch: 1 changed, 1 not possible from the present state."
     ]
+
+
+@pytest.fixture(name="browser")
+def _browser(tmp_path: Path) -> Iterator["Chrome"]:
+    if not has_browser():
+        pytest.skip("no browser: install chromium and chromedriver")
+    with opened(tmp_path) as browser:
+        yield browser
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("width", [1280, 800], ids=["wide", "narrow"])
+def test_a_click_in_unfold(browser: "Chrome", live_server: LiveServer, width: int) -> None:
+    """A button makes its transition; where the window is narrow, unfold's menu has it."""
+    from selenium.webdriver.support.expected_conditions import (
+        element_to_be_clickable,
+        staleness_of,
+    )
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    deal = Lead.objects.create()
+    User.objects.create_superuser("root", password="secret")
+    browser.set_window_size(width, 800)
+    browser.get(live_server.url + page(deal))
+    log_in(browser)
+    waiting = WebDriverWait(browser, 30)
+    button = browser.find_element(
+        "css selector", f'form[action="{page(deal, "stock_transition", "touch")}"] button'
+    )
+    if width < 1024:
+        assert not button.is_displayed()
+        menu = "//a[contains(., 'more_horiz')]"
+        waiting.until(element_to_be_clickable(("xpath", menu))).click()
+    waiting.until(element_to_be_clickable(button)).click()
+    waiting.until(staleness_of(button))
+
+    assert trail(deal) == ["entered >hot", "moved hot>hot"]
+    assert "touch is done" in browser.find_element("tag name", "body").text
