@@ -76,6 +76,7 @@ TEMPLATES = [
     }
 ]
 ROOT_URLCONF = "example.urls"
+LOGIN_URL = "admin:login"
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True

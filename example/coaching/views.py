@@ -1,5 +1,6 @@
 """The coach's pages: how the coaching goes, and those who are to be called, one after another."""
 
+from django.contrib.auth.mixins import LoginRequiredMixin
 from django.views.generic import DetailView, TemplateView
 
 from example.coaching.models import Profile
@@ -7,7 +8,7 @@ from example.coaching.stocks import coaching
 from stockflow.projections.sequences import SequenceMixin, StockSequencerView
 
 
-class CoachingPage(TemplateView):
+class CoachingPage(LoginRequiredMixin, TemplateView):
     """The process, by a tag of the template; who may not view profiles sees none of it."""
 
     template_name = "coaching/coaching.html"

@@ -7,8 +7,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
+from django.urls import reverse
 
 import stockflow
+from example import settings as example_settings
 from example.coaching import simulation
 from example.coaching.models import Coach, Login, Profile
 from example.coaching.stocks import calling, coaching, lapsed, logging_in, slipping, steady
@@ -112,7 +114,9 @@ def test_a_coach_walks_through_those_who_slip(slipped: list[Profile]) -> None:
 
 def test_the_page_shows_the_process(slipped: list[Profile]) -> None:
     """By two lines of its template; who may not view profiles sees none of it."""
-    may, stranger = coach_client("view_profile").get("/coaching/"), Client().get("/coaching/")
+    may, client = coach_client("view_profile").get("/coaching/"), Client()
+    client.force_login(User.objects.create_user("stranger"))
+    stranger = client.get("/coaching/")
 
     assert b"Slipping: roll-forward" in may.content
     assert b"<svg" in may.content
@@ -127,6 +131,16 @@ def test_the_pages_are_for_who_may_view(slipped: list[Profile], address: str) ->
 
     assert Client().get(address).status_code == 302
     assert coach_client("view_coach").get(address).status_code == 403
+
+
+@pytest.mark.parametrize("address", ["", "walk/?stock=slipping", "profile/1/"])
+def test_the_pages_lead_to_the_login(settings: Any, address: str) -> None:
+    """That of the admin, which the example has."""
+    settings.LOGIN_URL = example_settings.LOGIN_URL
+    answer = Client().get(f"/coaching/{address}")
+
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(f"{reverse('admin:login')}?next=/coaching/")
 
 
 @pytest.mark.urls("example.urls")
