@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from stockflow.domain.instants import to_micros
 from stockflow.projections import calling, registry
 from stockflow.projections.entries import ActionsMixinBase
 from stockflow.projections.event_calls import EventCall
@@ -15,7 +16,7 @@ from stockflow.projections.parking import release
 from stockflow.projections.sites import StockAndFlowAdminSite
 from stockflow.projections.stock_admin import SampledStockAdmin, StockAdmin
 from stockflow.projections.stocks import Stock
-from stockflow.scheduling.pages import ReadOnlyAdmin, shown
+from stockflow.scheduling.pages import ReadOnlyAdmin, in_short, on_one_line, shown
 
 __all__ = [
     "ActionsMixinBase",
@@ -82,7 +83,7 @@ class ParkedEventAdmin(ReadOnlyAdmin):
     To release is to change: it asks for the permission to change parked events.
     """
 
-    list_display = ("projection", "position", "originator", "parked", "error")
+    list_display = ("projection", "position", "parked", "trouble", "stream")
     list_filter = ("projection",)
     search_fields = ("=originator",)
     search_help_text = "A lifecycle, in full."
@@ -95,6 +96,16 @@ class ParkedEventAdmin(ReadOnlyAdmin):
     def parked(self, one: ParkedEvent) -> str:
         """When it was set aside."""
         return shown(one.parked_at)
+
+    @admin.display(description="error", ordering="error")
+    def trouble(self, one: ParkedEvent) -> str:
+        """Why it could not be folded; nothing for those behind one that could not."""
+        return in_short(one.error)
+
+    @admin.display(description="lifecycle", ordering="originator")
+    def stream(self, one: ParkedEvent) -> str:
+        """The object, on one line."""
+        return on_one_line(one.originator)
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         """Whether the user may change parked events."""
@@ -109,6 +120,21 @@ class ParkedEventAdmin(ReadOnlyAdmin):
         self.message_user(request, text, messages.WARNING if done.parked else messages.SUCCESS)
 
 
+class _Standing(admin.SimpleListFilter):
+    """Those set aside, or those that are still to be made."""
+
+    title = "standing"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("waiting", "Waiting"), ("parked", "Parked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[EventCall]) -> QuerySet[EventCall]:
+        if self.value() not in {"waiting", "parked"}:
+            return queryset
+        return queryset.filter(parked_at__isnull=self.value() == "waiting")
+
+
 @admin.register(EventCall)
 class EventCallAdmin(ReadOnlyAdmin):
     """The calls of event callables that wait or failed; the parked ones can be released.
@@ -116,15 +142,37 @@ class EventCallAdmin(ReadOnlyAdmin):
     To release is to change: it asks for the permission to change event calls.
     """
 
-    list_display = (
-        *("flow", "name", "event", "originator"),
-        *("attempts", "error", "parked_at", "retry_at"),
-    )
-    list_filter = (("parked_at", admin.EmptyFieldListFilter), "flow")
+    list_display = ("flow", "name", "parked", "attempts", "trouble", "retry", "event", "stream")
+    list_filter = (_Standing, "flow")
     search_fields = ("=originator",)
     search_help_text = "A lifecycle, in full."
     ordering = ("flow", "name", "position")
     actions = ("release",)
+    fields = (
+        *("flow", "name", "event", "stream", "position"),
+        *("attempts", "error", "parked", "retry"),
+    )
+    readonly_fields = ("stream", "parked", "retry")
+
+    @admin.display(description="parked at", ordering="parked_at")
+    def parked(self, call: EventCall) -> str:
+        """When it was set aside."""
+        return "" if call.parked_at is None else shown(to_micros(call.parked_at))
+
+    @admin.display(description="not tried before", ordering="retry_at")
+    def retry(self, call: EventCall) -> str:
+        """Until when it is left alone."""
+        return "" if call.retry_at is None else shown(to_micros(call.retry_at))
+
+    @admin.display(description="error", ordering="error")
+    def trouble(self, call: EventCall) -> str:
+        """Why it failed."""
+        return in_short(call.error)
+
+    @admin.display(description="lifecycle", ordering="originator")
+    def stream(self, call: EventCall) -> str:
+        """The object, on one line."""
+        return on_one_line(call.originator)
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         """Whether the user may change event calls."""

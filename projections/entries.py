@@ -38,7 +38,7 @@ class Entry:
 
     No model class is made: a proxy would be seen by ``makemigrations``, counted among its
     parent's children, and clash with itself when its module is loaded again. Rows are those of
-    the model itself; only addresses and names are the entry's own.
+    the model itself; only its addresses and its name are the entry's own.
 
     Attributes:
         group: Under which heading it stands: ``"Stocks"`` or ``"Flows"``.
@@ -52,7 +52,7 @@ class Entry:
         options.group, options.app_label = group, LABEL
         options.object_name = f"{group[:-1]}_{declaration.slug}"
         options.model_name = options.object_name.lower()
-        options.verbose_name = options.verbose_name_plural = declaration.name
+        options.verbose_name_plural = declaration.name  # one of its rows is called as ever
         self._meta = options
 
     def __repr__(self) -> str:
@@ -76,6 +76,13 @@ class EntryChangeList(ChangeList):
         super().__init__(*args, **kwargs)
         self.opts = self.model_admin.opts
         self.title = str(self.opts.verbose_name_plural)
+
+    @property
+    def of_rows(self) -> "EntryChangeList":
+        """The list under the name of its rows, to say how many there are."""
+        named = copy(self)
+        named.opts = self.model._meta
+        return named
 
 
 class ActionsMixinBase:

@@ -146,6 +146,12 @@ def facet_of(by: By | None) -> Facet | None:
     return registry.declared.facets.get(by) if isinstance(by, str) else by
 
 
+def facet_with(lookup: str) -> Facet | None:
+    """Return the declared facet of *lookup*, the first if there are several."""
+    named = (one for one in registry.declared.facets.values() if one.lookup == lookup)
+    return next(named, None)
+
+
 def checked_value(reference: "StockReference", by: By, value: Any) -> str:
     """Return *value* of a facet as events keep it, as JSON.
 

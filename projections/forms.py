@@ -43,6 +43,11 @@ class RangeForm(forms.Form):
             return cleaned
         try:
             start, end = self._instant(cleaned["start"]), self._instant(cleaned["end"])
+            if end <= start:
+                raise forms.ValidationError(
+                    f"No day is from {cleaned['start']} on and before {cleaned['end']}: "
+                    "ask for a later end."
+                )
             cut = buckets(
                 start, end, cleaned["every"], self.zone, first_weekday=conf.first_weekday()
             )

@@ -15,6 +15,7 @@ from stockflow.projections.selections import StockSelection
 
 __all__ = ["StockSequencer"]
 
+_FURTHEST: Final = 2**63 - 1  # the highest number that a database counts to
 STEPS: Final = ("first", "previous", "next", "last")
 
 
@@ -140,6 +141,8 @@ class StockSequencer:
         """
         if number < 1:
             raise InvalidSelection(f"Members are counted from 1: there is none at {number}.")
+        if number > _FURTHEST:
+            return None
         return next(iter(self._ordered(self.members)[number - 1 : number]), None)
 
     def next(self, cursor: str) -> Any:

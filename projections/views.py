@@ -21,11 +21,13 @@ from django.views.decorators.http import require_safe
 from stockflow import conf
 from stockflow.projections import registry
 from stockflow.projections.answers import Member
+from stockflow.projections.facets import facet_with
 from stockflow.projections.forms import InstantForm, RangeForm
 from stockflow.projections.member_rows import member_of, members_of
 from stockflow.projections.permissions import may_view, require_view
 from stockflow.projections.processes import Process
 from stockflow.projections.reports import ProcessReport
+from stockflow.projections.selections import label_of
 from stockflow.projections.stocks import Stock
 
 P = ParamSpec("P")
@@ -102,7 +104,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
         "pages": shown.paginator.get_elided_page_range(shown.number),
         "elision": Paginator.ELLIPSIS,
         "members": [_row(request, stock, member) for member in map(member_of(stock), shown)],
-        "facets": list(stock.reference.facets),
+        "facets": [_facet_name(lookup) for lookup in stock.reference.facets],
     }
     return _render(request, "stockflow/members.html", told)
 
@@ -159,9 +161,17 @@ def _presets(now: datetime) -> list[tuple[str, str]]:
 
 def _row(request: HttpRequest, stock: Stock, member: Member) -> dict[str, Any]:
     name = f"{member.lifecycle} (deleted)" if member.object is None else str(member.object)
-    values = [member.facets.get(lookup) for lookup in stock.reference.facets]
-    facets = ["" if value is None else str(value) for value in values]
+    facets = [
+        # One that was not declared yet is missing.
+        label_of(facet_with(lookup), member.facets[lookup]) if lookup in member.facets else ""
+        for lookup in stock.reference.facets
+    ]
     return {"member": member, "name": name, "address": _link(request, member), "facets": facets}
+
+
+def _facet_name(lookup: str) -> str:
+    facet = facet_with(lookup)
+    return lookup.replace("__", " ").replace("_", " ") if facet is None else facet.name
 
 
 def _link(request: HttpRequest, member: Member) -> str:

@@ -30,6 +30,7 @@ from stockflow.transition_forms import TransitionForm, form_of
 
 _ACTION = "stockflow_"
 _CONFIRMED = "stockflow_confirmed"
+_NONE = "none changed, since what was selected is not in this list any more"
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
             return self._act(request, queryset, asked.name)
 
         act.__name__ = _ACTION + asked.name
-        label = _label(asked).replace("%", "%%")  # Django fills in the model's name
-        act.short_description = f"{label} selected %(verbose_name_plural)s"  # type: ignore[attr-defined]
+        description = f"{_label(asked)} selected {self.model._meta.verbose_name_plural}"
+        act.short_description = description.replace("%", "%%")  # type: ignore[attr-defined]  # Django fills it in
         return act
 
     def _act(self, request: HttpRequest, queryset: QuerySet[Any], name: str) -> HttpResponse | None:
@@ -137,7 +138,7 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
             return None
         asked = self._command(request, name)
         told = {
-            "title": f"{_label(asked)} selected {self.opts.verbose_name_plural}",
+            "title": f"{_label(asked)} selected {self.model._meta.verbose_name_plural}",
             "submit": _label(asked),
             "action": _ACTION + name,
             "confirmed": _CONFIRMED,
@@ -145,6 +146,7 @@ class TransitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class t
             "keys": request.POST.getlist(ACTION_CHECKBOX_NAME),
             "across": request.POST.get("select_across", "0"),
             "number": queryset.count(),
+            "rows": self.model._meta,
         }
         return self._ask(request, form, told)
 
@@ -278,4 +280,4 @@ def _told(outcome: Outcome) -> str:
         "not permitted": outcome.denied,
         "changed by somebody else meanwhile": outcome.conflict,
     }
-    return ", ".join(f"{number:,} {what}" for what, number in parts.items() if number) or "none"
+    return ", ".join(f"{number:,} {what}" for what, number in parts.items() if number) or _NONE

@@ -24,6 +24,16 @@ def shown(micros: int | None) -> str:
     return format_html('<span class="nowrap">{}</span>', dateformat.format(local, "Y-m-d H:i:s"))
 
 
+def on_one_line(text: object) -> str:
+    """Return what has no spaces to break at, such as a lifecycle, in one piece."""
+    return format_html('<span class="nowrap">{}</span>', text)
+
+
+def in_short(error: str) -> str:
+    """Return an error for a list, on a line or two; the whole of it is on a page of its own."""
+    return Truncator(error).chars(100)
+
+
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to subscript at run time
     """A list to look at."""
 
@@ -95,12 +105,12 @@ class ScheduledTransitionAdmin(ReadOnlyAdmin):
     @admin.display(description="lifecycle", ordering="lifecycle")
     def stream(self, timer: ScheduledTransition) -> str:
         """The object, on one line."""
-        return format_html('<span class="nowrap">{}</span>', timer.lifecycle)
+        return on_one_line(timer.lifecycle)
 
     @admin.display(description="error", ordering="error")
     def trouble(self, timer: ScheduledTransition) -> str:
-        """Why it did not happen, on a line or two; the whole of it is on its own page."""
-        return Truncator(timer.error).chars(100)
+        """Why it did not happen."""
+        return in_short(timer.error)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,5 +1,6 @@
 """The pages in a real browser: one logs in, sees the picture, and nothing is blocked."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
+from example.coaching.models import Coach, Profile
 from example.crm.models import Lead, Rep
 from example.webplatform.models import Feature
 
@@ -20,11 +22,17 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
+
+def has_browser() -> bool:
+    """Whether there is a browser, and what drives it."""
+    return bool(CHROMIUM and DRIVER)
+
+
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
+        not has_browser(),
         reason="no browser: install chromium and chromedriver (on Debian: chromium chromium-driver)",
     ),
 ]
@@ -60,7 +68,9 @@ def _browser(tmp_path: Path) -> Iterator["Chrome"]:
 
 @pytest.fixture(name="site")
 def _site(live_server: LiveServer, feature: Feature) -> str:
-    """A site with a feature, and somebody who may log in."""
+    """A site with a feature and a profile, and somebody who may log in."""
+    coach = Coach.objects.create(name="Frida")
+    Profile.objects.create(pk=7, name="Ida", coach=coach, ramp="steep", source="ad")
     User.objects.create_superuser("root", password="secret")
     return live_server.url
 
@@ -113,6 +123,46 @@ def test_dark_mode(browser: "Chrome", site: str) -> None:
     assert line.value_of_css_property("stroke").startswith("rgb(92, 184, 242")
 
 
+def brightness(colour: str) -> float:
+    """Return how bright a colour of a style is, from 0 to 255; what is transparent is refused."""
+    parts = [float(part) for part in re.findall(r"[0-9.]+", colour)]
+    assert len(parts) == 3 or parts[3] == 1, colour
+
+    return sum(parts[:3]) / 3 * (1 if colour.startswith("rgb") else 255)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_outside_of_the_admin(browser: "Chrome", site: str, scheme: str) -> None:
+    """A page without the admin's colours has the browser's: text is read, and fields are seen."""
+    asked = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+    browser.get(f"{site}/admin/login/?next=/coaching/")
+    log_in(browser)
+    tick = browser.find_element("css selector", ".chart svg .tick").value_of_css_property("fill")
+    browser.get(f"{site}/coaching/profile/7/?stock=new")
+    number = browser.find_element("name", "step")
+    button = browser.find_element("css selector", ".asked button")
+    dark, light = sorted([brightness(tick), 255 if scheme == "light" else 18])
+
+    assert light - dark > 120
+    assert number.value_of_css_property("border-top-style") == "solid"
+    assert button.value_of_css_property("background-color").startswith("rgba(65, 118, 144")
+
+
+def test_buttons_are_of_one_height(browser: "Chrome", site: str) -> None:
+    """A transition's button looks like the links beside it."""
+    browser.get(f"{site}/admin/webplatform/feature/")
+    log_in(browser)
+    lead = Lead.objects.create(channel="web", owner=Rep.objects.create(name="Ada", team="north"))
+    lead.cool()
+    lead.save()
+    browser.get(site + reverse("admin:example_crm_lead_change", args=[lead.pk]))
+    tools = browser.find_elements("css selector", ".object-tools :is(a, button)")
+
+    assert len(tools) >= 3
+    assert len({tool.size["height"] for tool in tools}) == 1
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -125,10 +175,16 @@ def test_dark_mode(browser: "Chrome", site: str) -> None:
         "/example-admin/",
         "/example-admin/stockflow_projections/stock_newly/",
         "/example-admin/stockflow_projections/flow_reaching/",
+        "/admin/login/?next=/coaching/",
+        "/admin/login/?next=/coaching/walk/?stock=new",
+        "/admin/login/?next=/coaching/profile/7/?stock=new",
+        "/admin/stockflow/scheduledtransition/",
+        "/admin/stockflow_projections/eventcall/",
     ],
     ids=[
         *("index", "members", "events", "list", "member", "end"),
         *("site", "entry-of-a-stock", "entry-of-a-flow"),
+        *("coaching", "coach-walk", "coach-profile", "schedule", "event-calls"),
     ],
 )
 def test_pages_keep_the_policy(browser: "Chrome", site: str, address: str) -> None:

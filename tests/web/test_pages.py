@@ -134,7 +134,10 @@ def test_days_are_cut_in_the_zone(admin: Client, feature: Feature, settings: Set
     ("asked", "message"),
     [
         ({"start": "soon"}, "Enter a valid date."),
-        ({"start": "2026-03-04", "end": "2026-03-04"}, "end must be after start"),
+        (
+            {"start": "2026-03-04", "end": "2026-03-04"},
+            "No day is from 2026-03-04 on and before 2026-03-04",
+        ),
         ({"every": "fortnight"}, "fortnight is not one of the available choices."),
         ({"by": "browser"}, "browser is not one of the available choices."),
         ({"start": "1990-01-01", "every": "day"}, "a page shows 1,000"),
@@ -173,6 +176,15 @@ def test_members_link_to_their_history(admin: Client, feature: Feature) -> None:
     assert reverse("admin:webplatform_feature_stock_history", args=[feature.pk]) in text
     assert "css.&lt;b&gt;&amp;/1" in text
     assert "2026-02-01 00:00:00" in text
+
+
+@pytest.mark.parametrize("asked", [{}, {"at": "2026-03-03T12:00:00Z"}], ids=["now", "then"])
+def test_members_have_facets_in_words(admin: Client, lead: Lead, asked: dict[str, str]) -> None:
+    """Columns are called as the facets, values as their labels."""
+    answer = admin.get(reverse("stockflow:members", args=["hot"]), asked)
+
+    assert answer.context["facets"] == ["Channel", "Team"]
+    assert [row["facets"] for row in answer.context["members"]] == [["Web", "north"]]
 
 
 def test_members_at_an_instant(admin: Client, feature: Feature) -> None:
@@ -231,9 +243,25 @@ def test_a_page_reads_its_own_members(admin: Client, db: None, time: Clock) -> N
     table = Lead._meta.db_table
     reads = [one["sql"] for one in asked if f'FROM "{table}"' in one["sql"]]
 
-    assert [row["facets"] for row in answer.context["members"]] == [["web", "north"]] * 10
+    assert [row["facets"] for row in answer.context["members"]] == [["Web", "north"]] * 10
     assert answer.context["count"] == "60"
     assert [sql for sql in reads if "LIMIT 10 OFFSET 50" not in sql and "COUNT(" not in sql] == []
+
+
+def test_a_page_of_the_past_reads_its_own_members(admin: Client, db: None, time: Clock) -> None:
+    """Of an instant too: the database cuts the page, and no other objects are fetched."""
+    rep = Rep.objects.create(name="Ada", team="north")
+    for _ in range(60):
+        Lead.objects.create(channel="web", owner=rep)
+    asked = {"at": "2026-03-03T12:00:00Z", "page": "2"}
+    with CaptureQueriesContext(connection) as made:
+        answer = admin.get(reverse("stockflow:members", args=["hot"]), asked)
+    queries = [one["sql"] for one in made]
+    fetched = [sql for sql in queries if f'FROM "{Lead._meta.db_table}"' in sql]
+
+    assert (answer.context["count"], len(answer.context["members"])) == ("60", 10)
+    assert len([sql for sql in queries if "LIMIT 10 OFFSET 50" in sql]) == 1
+    assert len(fetched) == 1
 
 
 def test_stock_of_no_process(admin: Client, lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:

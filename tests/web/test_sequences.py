@@ -121,7 +121,7 @@ def test_a_walk_ends(seller: Client, leads: list[Lead]) -> None:
     answer = seller.get(WALK, {"step": "next", "at": str(leads[2].pk), "tab": "notes"})
 
     assert answer.status_code == 200
-    assert b"There is nobody further in Hot: 3 are in it." in answer.content
+    assert b"There is none further in Hot: 3 are in it." in answer.content
     assert parse_qs(answer.context["last"][1:]) == {
         "at": [str(leads[2].pk)],
         "tab": ["notes"],
@@ -130,9 +130,17 @@ def test_a_walk_ends(seller: Client, leads: list[Lead]) -> None:
     }
 
 
+def test_a_number_that_no_database_counts_to(seller: Client, leads: list[Lead]) -> None:
+    """Lies beyond the end, too."""
+    answer = seller.get(f"{WALK}?stock=hot&step=99999999999999999999999")
+
+    assert answer.status_code == 200
+    assert b"There is none further in Hot" in answer.content
+
+
 def test_a_walk_through_nobody(seller: Client, db: None) -> None:
     """Ends at once."""
-    assert b"Nobody is in Hot." in seller.get(WALK).content
+    assert b"There is none in Hot." in seller.get(WALK).content
 
 
 def test_a_walk_leaves_out_what_the_view_does(seller: Client, leads: list[Lead]) -> None:
@@ -202,7 +210,7 @@ def test_the_ready_made_walk(admin: Client, leads: list[Lead]) -> None:
     assert b"It is in Hot." in first.content
     assert b"(outside)" in first.content
     assert second.context["object"] == leads[1]
-    assert b"There is nobody further" in end.content
+    assert b"There is none further" in end.content
 
 
 @pytest.mark.parametrize("page", ["walk", "member"])

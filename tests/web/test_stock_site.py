@@ -245,6 +245,21 @@ def test_actions(admin: Client, changer: Client, viewer: Client, warm: Lead) -> 
     assert choices(admin, HOT) == ["stockflow_win"]
 
 
+def test_rows_are_called_as_the_model_has_it(admin: Client, warm: Lead) -> None:
+    """One of a stock's objects is a lead, not a Pipeline."""
+    base = f"{LISTS}/stock_pipeline/"
+    listed = admin.get(base)
+    post = {"action": "stockflow_win", "_selected_action": [warm.pk]}
+    labels = dict(listed.context["action_form"].fields["action"].choices)
+
+    assert listed.context["title"] == "Pipeline"
+    assert "1 lead\n" in listed.content.decode()
+    assert labels["stockflow_rekindle"] == "Rekindle selected leads"
+    assert b"1 lead selected." in admin.post(base, post).content
+    assert admin.get(f"{base}{warm.pk}/change/").context["title"] == "View lead"
+    assert "1 event\n" in admin.get(ARRIVING).content.decode()
+
+
 def test_an_action_is_recorded_as_the_user_s(changer: Client, warm: Lead) -> None:
     """Whatever it calls."""
     post = {"action": "call_back", "_selected_action": [warm.pk]}
@@ -273,6 +288,19 @@ def test_a_transition_by_button(changer: Client, viewer: Client, warm: Lead) -> 
     assert viewer.post(move).status_code == 403
     assert changer.post(move).headers["Location"] == page
     assert trail(warm)[-1] == "moved warm>hot"
+
+
+def test_what_left_the_stock_meanwhile_is_told(admin: Client, lead: Lead) -> None:
+    """An action on who is not in it any more changes nothing, and says so."""
+    lead.cool()
+    lead.save()
+    post = {"action": "stockflow_win", "_selected_action": [lead.pk]}
+    given = {**post, "stockflow_confirmed": "1", "amount": "9"}
+
+    assert told(admin.post(HOT, given)) == [
+        "Win: none changed, since what was selected is not in this list any more."
+    ]
+    assert trail(lead) == ["entered >hot", "moved hot>warm"]
 
 
 def test_who_left_the_stock_has_a_page(admin: Client, lead: Lead) -> None:
