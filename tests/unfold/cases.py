@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests.crm.models import Lead
 from tests.stockflow.reading import trail
-from tests.web.test_browser import has_browser, log_in, opened
+from tests.web.test_browser import brightness, complaints, has_browser, log_in, opened
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -140,3 +140,20 @@ def test_a_click_in_unfold(browser: "Chrome", live_server: LiveServer, width: in
 
     assert trail(deal) == ["entered >hot", "moved hot>hot"]
     assert "touch is done" in browser.find_element("tag name", "body").text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_process_in_unfold(browser: "Chrome", live_server: LiveServer, scheme: str) -> None:
+    """Its text is read on unfold's ground, light or dark, and unfold's scripts leave it alone."""
+    User.objects.create_superuser("root", password="secret")
+    asked = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+    browser.get(live_server.url + reverse("stockflow:process", args=["sales"]))
+    log_in(browser)
+    title = browser.find_element("css selector", ".stockflow h2").value_of_css_property("color")
+    tick = browser.find_element("css selector", ".picture .tick").value_of_css_property("fill")
+
+    for colour in title, tick:
+        assert (brightness(colour) > 150) == (scheme == "dark")
+    assert complaints(browser) == []

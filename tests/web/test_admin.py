@@ -31,7 +31,7 @@ def test_history_tells_all(admin: Client, feature: Feature) -> None:
 
     for told in (
         *("2025-06-01 00:00:00", "2026-02-01 00:00:00", "(outside)", "limited", "newly"),
-        *("import", "reach_all", "245 d 00:00:00", "30 d 12:00:00 so far"),
+        *("import", "reach_all", "245 d 00:00:00", "30 d 12:00:00</span> so far"),
         *("&lt;i&gt;shipped&lt;/i&gt;", "css.&lt;b&gt;&amp;/1"),
     ):
         assert told in text

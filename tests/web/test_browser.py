@@ -105,10 +105,10 @@ def test_process_page(browser: "Chrome", site: str) -> None:
     browser.get(site + reverse("stockflow:process", args=["web"]))
     log_in(browser)
 
-    lines = browser.find_elements("css selector", ".chart svg .line")
+    lines = browser.find_elements("css selector", ".picture svg .line")
     assert len(lines) == 6
     assert lines[0].value_of_css_property("stroke").startswith("rgb(11, 111, 174")
-    assert browser.find_element("css selector", ".chart svg").size["height"] > 100
+    assert browser.find_element("css selector", ".picture svg").size["height"] > 100
     assert complaints(browser) == []
 
 
@@ -119,7 +119,7 @@ def test_dark_mode(browser: "Chrome", site: str) -> None:
     browser.get(site + reverse("stockflow:process", args=["web"]))
     log_in(browser)
 
-    line = browser.find_element("css selector", ".chart svg .line")
+    line = browser.find_element("css selector", ".picture svg .line")
     assert line.value_of_css_property("stroke").startswith("rgb(92, 184, 242")
 
 
@@ -138,7 +138,7 @@ def test_outside_of_the_admin(browser: "Chrome", site: str, scheme: str) -> None
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
     browser.get(f"{site}/admin/login/?next=/coaching/")
     log_in(browser)
-    tick = browser.find_element("css selector", ".chart svg .tick").value_of_css_property("fill")
+    tick = browser.find_element("css selector", ".picture svg .tick").value_of_css_property("fill")
     browser.get(f"{site}/coaching/profile/7/?stock=new")
     number = browser.find_element("name", "step")
     button = browser.find_element("css selector", ".asked button")
