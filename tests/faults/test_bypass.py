@@ -14,7 +14,7 @@ from django.db.migrations.state import ProjectState
 
 from stockflow.fence import installing
 from stockflow.models import Event
-from tests.crm.models import BigLead, HotLead, Labelled, Lamp, Lead, Order, Radio, Rep, Tag
+from tests.crm.models import BigLead, HotLead, Labelled, Lamp, Lead, Order, Paint, Radio, Rep, Tag
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole
 
@@ -158,6 +158,27 @@ def test_the_quick_look_believes_no_other_event(wrong: dict[str, Any]) -> None:
 
     refused("a state, facet or version in crm_lamp would change", lambda: change(wrong))
     assert change({}) == 1
+
+
+@pytest.mark.parametrize(("number", "recorded"), [(4, 42), (42, 4), (4, -4), (None, 4)])
+def test_the_quick_look_takes_no_number_for_another(number: int | None, recorded: int) -> None:
+    """Not even for one that begins with it; that is so of no text, which ends with a quote."""
+    Paint.objects.create(number=number)
+    row = '"number":' + ("null" if number is None else str(number))
+
+    def change(told: str) -> int:
+        event = Event.objects.get(version=1)
+        event.pk, event.kind, event.topic = None, "moved", "stockflow:moved"
+        event.version, event.target = 2, "dark"
+        event.target_facets = str(event.target_facets).replace(row, told)
+        event.save(force_insert=True)
+        return run("UPDATE crm_paint SET shade = 'dark', stock_version = 2")
+
+    refused(
+        "a state, facet or version in crm_paint would change",
+        lambda: change(f'"number":{recorded}'),
+    )
+    assert change(row) == 1
 
 
 def test_a_lifecycle_whose_log_agrees() -> None:

@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 
 from stockflow import context
 from stockflow.domain.instants import MICROSECOND
 from stockflow.models import Event, ScheduledTransition
 from stockflow.moments import SCHEDULE
 from stockflow.scheduling import decays
+from stockflow.scheduling.decays import fire_due
+from stockflow.scheduling.outcomes import Chunk
 from stockflow.settling import settle
 from stockflow.testing import Clock
 from tests.crm.models import Fading, Lamp, Lease
@@ -22,6 +24,10 @@ from tests.stockflow.reading import assert_whole, events_of, micros, timers_of, 
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BERLIN = ZoneInfo("Europe/Berlin")
+ROW_LOCKS = pytest.mark.skipif(
+    "not connection.features.has_select_for_update_skip_locked",
+    reason="SQLite has one writer at a time",
+)
 
 
 def assert_all_whole(*models: type[Any]) -> None:
@@ -178,14 +184,15 @@ class DecayCases(Cases):
         assert trail(other)[1:] == ["moved fresh>stale"]
         assert_all_whole(Fading)
 
-    def test_parked_while_a_worker_has_its_timer(
-        self, gate: list[Callable[[], None]], fire: Callable[[int], int], time: Clock
+    @pytest.mark.parametrize("name", ["parked_at", "retry_at"])
+    def test_set_aside_while_a_worker_has_its_timer(
+        self, name: str, gate: list[Callable[[], None]], fire: Callable[[int], int], time: Clock
     ) -> None:
-        """A person's word holds, until it is released."""
+        """It stays so until it is released, or its time has come."""
         lamp, other = Lamp.objects.create(), Lamp.objects.create()
         time.advance(2 * HOUR)
         timers = ScheduledTransition.objects.filter(lifecycle=lamp.stock_lifecycle)
-        gate.append(lambda: assert_one(timers.update(parked_at=1, error="wait")))
+        gate.append(lambda: assert_one(timers.update(**{name: micros(time.at + DAY)})))
 
         assert (fire(2), fire(2)) == (1, 0)
         assert trail(lamp)[1:] == []
@@ -274,6 +281,29 @@ def assert_one(number: int) -> None:
     assert number == 1
 
 
+def impatient(
+    act: Callable[[], object], done: threading.Event | None = None
+) -> tuple[threading.Thread, list[DatabaseError]]:
+    """Run *act* in a thread where waiting for a lock is an error; return what goes wrong, too."""
+    errors: list[DatabaseError] = []
+
+    def run() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '5s'")
+            act()
+        except DatabaseError as error:
+            errors.append(error)
+        finally:
+            if done is not None:
+                done.set()
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, errors
+
+
 class TransactionCases(Cases):
     """What commits, fails and goes on."""
 
@@ -328,6 +358,54 @@ class TransactionCases(Cases):
         assert Event.objects.filter(actor=SCHEDULE).count() == 180
         assert not ScheduledTransition.objects.exists()
         assert_all_whole(Fading)
+
+    @ROW_LOCKS
+    def test_an_object_that_is_locked_is_passed_over(self, way: Way, time: Clock) -> None:
+        """The others happen, nobody waits, and it happens once it is free."""
+        if isinstance(way, InMemory):
+            pytest.skip("who calls a method waits for the object")
+        held, *_ = lamps = [Lamp.objects.create() for _ in range(3)]
+        time.advance(2 * HOUR)
+        chunks, looked, freed = list[Chunk](), threading.Event(), threading.Event()
+
+        def act() -> None:
+            for chunk in fire_due(chunk_size=len(lamps)):
+                chunks.append(chunk)
+                looked.set()
+                freed.wait(20)
+
+        with transaction.atomic():
+            Lamp.objects.select_for_update().get(pk=held.pk)
+            worker, errors = impatient(act, looked)
+            looked.wait(20)
+            waiting = timers_of(held)
+        freed.set()
+        worker.join()
+
+        assert errors == []
+        assert [(chunk.fired, chunk.obsolete) for chunk in chunks] == [(2, 0), (1, 0)]
+        assert chunks[0].busy == {waiting["phase"].id}
+        assert_all_whole(Lamp)
+
+    @ROW_LOCKS
+    def test_timers_that_another_worker_has_are_passed_over(
+        self, fire: Callable[[int], int], way: Way, time: Clock
+    ) -> None:
+        """Each gets its own."""
+        if isinstance(way, InMemory):
+            pytest.skip("who calls a method chooses no timers")
+        for _ in range(4):
+            Lamp.objects.create()
+        time.advance(2 * HOUR)
+        fired: list[int] = []
+        with transaction.atomic():
+            decays.next_page(None, time.at, "default", 2)
+            worker, errors = impatient(lambda: fired.append(fire(2)))
+            worker.join()
+
+        assert (errors, fired) == ([], [2])
+        assert fire(2) == 2
+        assert_all_whole(Lamp)
 
     def test_a_rolled_back_firing(self, way: Way, time: Clock) -> None:
         """Leaves all as it was."""

@@ -7,11 +7,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection, models
+from django.db import connection, connections, models
+from django.db.models import functions
 from django.utils.functional import lazystr
 
 from stockflow.adapting import NeedsDjango, adapter_of
-from tests.crm.models import Lead
+from tests.crm.models import Lead, Rep
 
 LIFECYCLE = UUID("11f06eff-c6cf-4391-a121-9ee876445bcd")
 NOON = datetime(2026, 3, 3, 12, 0, 0, 5, tzinfo=UTC)
@@ -29,12 +30,26 @@ class Shouted(models.CharField):  # type: ignore[type-arg]  # Django itself has 
         return str(value).upper()
 
 
+class Doubled(models.ForeignKey):  # type: ignore[type-arg]  # as above
+    """A relation with a step of its own."""
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        return 2 * value
+
+
+class Worked(models.CharField):  # type: ignore[type-arg]  # as above
+    """A field that is written as an expression."""
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        return functions.Upper(models.Value(value))
+
+
 CASES = [
     *((models.CharField(), value) for value in ("red", "", None, 5, Colour.RED, lazystr("red"))),
     *((models.TextField(), value) for value in ("red", Colour.RED)),
     *((models.IntegerField(), value) for value in (5, -5, None, "5", True, Decimal(5))),
     *((models.BigIntegerField(), value) for value in (2**40, None)),
-    *((models.BigAutoField(primary_key=True), value) for value in (5, "5")),
+    *((models.BigAutoField(primary_key=True), value) for value in (5, "5", True)),
     *((models.BooleanField(null=True), value) for value in (True, False, None, "True")),
     *((models.DecimalField(max_digits=9, decimal_places=2), v) for v in (Decimal("1.5"), 2, None)),
     *((models.UUIDField(), value) for value in (LIFECYCLE, LIFECYCLE.hex, None)),
@@ -44,6 +59,7 @@ CASES = [
     (models.DateTimeField(), None),
     *((OWNER, value) for value in (5, "5", "", None)),
     (Shouted(), "red"),
+    (Doubled(Rep, models.CASCADE), 5),
 ]
 
 
@@ -65,8 +81,24 @@ def test_a_naive_instant_is_warned_about() -> None:
     assert found == adapter_of(models.DateTimeField(), connection.vendor)(NOON, connection)
 
 
+def test_another_zone_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it keeps without a zone it keeps as its own wall clock shows it."""
+    field, zone = models.DateTimeField(), ZoneInfo("Asia/Kathmandu")
+    monkeypatch.setitem(connections["default"].__dict__, "timezone", zone)
+    found = adapter_of(field, connection.vendor)(NOON, connection)
+
+    assert found == field.get_db_prep_save(NOON, connection)
+
+
 @pytest.mark.parametrize("field", [models.IntegerField(), models.DateTimeField(), OWNER])
-def test_an_expression_needs_django(field: Any) -> None:
-    """What a query must work out is not taken for a value."""
+@pytest.mark.parametrize("value", [models.F("amount") + 1, models.F("amount"), Rep(pk=1)])
+def test_an_expression_needs_django(field: Any, value: Any) -> None:
+    """What a query must work out is not taken for a value; nor is an object, for its key."""
     with pytest.raises(NeedsDjango):
-        adapter_of(field, connection.vendor)(models.F("amount") + 1, connection)
+        adapter_of(field, connection.vendor)(value, connection)
+
+
+def test_a_field_that_is_an_expression_needs_django() -> None:
+    """Its value is one, made of the plain value."""
+    with pytest.raises(NeedsDjango):
+        adapter_of(Worked(), connection.vendor)("red", connection)

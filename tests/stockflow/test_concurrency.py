@@ -3,20 +3,22 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
 from stockflow.errors import ConcurrentTransition
-from stockflow.models import Event
+from stockflow.models import Event, ScheduledTransition
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Lamp, Lead, Ticket
+from tests.crm.models import BigLead, Lamp, Lead, Order, Ticket
 from tests.stockflow.reading import assert_whole, events_of, trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+DAY = timedelta(days=1)
 postgresql = pytest.mark.skipif(
     "connection.vendor != 'postgresql'", reason="SQLite has one writer at a time"
 )
@@ -148,8 +150,6 @@ def test_deleting_and_moving_at_once() -> None:
 
 def test_two_schedules_at_once(time: Clock) -> None:
     """A decay happens once, whoever fires it."""
-    from datetime import timedelta
-
     leads = [Lead.objects.create() for _ in range(20)]
     time.advance(timedelta(days=100))
 
@@ -168,8 +168,6 @@ def test_two_schedules_at_once(time: Clock) -> None:
 
 def test_two_schedules_at_once_by_sql(time: Clock) -> None:
     """Nor is one forgotten where the workers pass over what the other has locked."""
-    from datetime import timedelta
-
     lamps = [Lamp.objects.create() for _ in range(20)]
     time.advance(timedelta(days=1))
     errors = at_once(*[lambda: list(fire_due(chunk_size=4))] * 3)
@@ -183,8 +181,6 @@ def test_two_schedules_at_once_by_sql(time: Clock) -> None:
 
 def test_the_schedule_and_callers_at_once(time: Clock) -> None:
     """No deadlock between the worker's locks and a save's."""
-    from datetime import timedelta
-
     for _ in range(10):
         Lead.objects.create()
     time.advance(timedelta(days=100))
@@ -235,6 +231,29 @@ def test_a_writer_waits_for_the_row_before_it_inserts_its_event(
     assert [type(error) for error in errors] == [ConcurrentTransition]
     assert trail(ticket)[1:] == ["moved new>open", "moved open>closed"]
     assert_whole(ticket)
+
+
+@postgresql
+def test_timers_are_read_once_their_object_is_locked(time: Clock) -> None:
+    """What another worker set aside until then stays so, another field's timer too."""
+    order = Order.objects.create(grace=DAY, deadline=time.at + DAY)
+    time.advance(2 * DAY)
+    timers = ScheduledTransition.objects.filter(field="delivery")
+    acts = [lambda: timers.update(parked_at=1, error="wait")]
+
+    def wrapper(execute: Any, sql: str, *rest: Any) -> Any:
+        if "crm_order" in sql and "FOR NO KEY UPDATE" in sql and acts:
+            assert at_once(acts.pop()) == []
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(wrapper):
+        fired = sum(chunk.fired for chunk in fire_due(chunk_size=1))
+
+    assert (fired, acts) == (1, [])
+    assert [trail(order, name)[1:] for name in ("payment", "delivery")] == [
+        ["moved due>overdue"],
+        [],
+    ]
 
 
 @postgresql

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from stockflow import machines
 from stockflow.models import Event, ScheduledTransition
@@ -71,6 +72,28 @@ def test_a_plain_decay(time: Clock) -> None:
         assert_whole(lamp)
     events = Event.objects.filter(kind="moved").values_list("occurred_at", flat=True)
     assert list(events.order_by("id")) == sorted(micros(at) for at in due)
+
+
+@pytest.mark.usefixtures("way")
+def test_rows_are_counted(time: Clock) -> None:
+    """A row that is missed undoes its chunk; then each object is written by itself."""
+    lamps = [Lamp.objects.create(kind=kind) for kind in "abc"]
+    time.advance(2 * HOUR)
+    missed: list[str] = []
+
+    def miss(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith('UPDATE "crm_lamp"') and not missed:
+            missed.append(sql)
+            sql += " AND kind <> 'b'"
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(miss):
+        fired = fire(chunk_size=3)
+
+    assert (fired, len(missed)) == (3, 1)
+    for lamp in lamps:
+        lamp.refresh_from_db()
+        assert_whole(lamp)
 
 
 @pytest.mark.usefixtures("way")

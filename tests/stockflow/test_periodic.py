@@ -148,6 +148,24 @@ def test_runs_of_a_job_do_not_overlap(time: Clock) -> None:
     assert "taken for dead" in PeriodicRun.objects.earliest("id").error
 
 
+def test_a_period_that_another_one_ran_meanwhile() -> None:
+    """Between looking and writing it down: it runs once all the same."""
+    calls: list[int] = []
+    register("hourly", calls.append, args=[1], name="job")
+    others = [run]
+
+    def wrapper(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and others:
+            assert len(others.pop()()) == 1
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(wrapper):
+        ran = run()
+
+    assert (ran, calls) == ([], [1])
+    assert PeriodicRun.objects.get().ended_at is not None
+
+
 @pytest.mark.parametrize("day", ["2026-06-01", "2026-03-29", "2026-10-25"])
 def test_cron_counts_on_the_wall_clock(day: str, time: Clock) -> None:
     """Each wall time once a day, whatever the clocks do."""

@@ -192,8 +192,12 @@ def test_another_writer_after_the_rollback(real: bool, time: Clock) -> None:
     assert_whole(other)
 
 
-def test_another_writer_of_the_same_move_after_the_rollback(real: bool, time: Clock) -> None:
+@pytest.mark.parametrize("by_django", [False, True])
+def test_another_writer_of_the_same_move_after_the_rollback(
+    real: bool, by_django: bool, time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same state at the same version is not the same history."""
+    monkeypatch.setattr(Lead._meta, "select_on_save", by_django)
     lead = Lead.objects.create(channel="web")
     with rolled_back():
         lead.channel = "phone"

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django import VERSION
 from django.db import DatabaseError, IntegrityError, NotSupportedError, connection, transaction
 
 from stockflow.domain.errors import StockflowError, UnknownState
 from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Kind
+from stockflow.saving import updates
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, HotLead, Lamp, Lead, Order, Radio, Ticket, Veiled
 from tests.eventstore.tampering import unguarded
@@ -281,8 +283,49 @@ def test_there_and_back_again_is_stale_too() -> None:
         stale.save()
 
 
-def test_after_a_conflict_the_transaction_is_usable_and_the_instance_can_be_reloaded() -> None:
+@pytest.mark.parametrize("by_django", [False, True])
+@pytest.mark.parametrize("moves", [["open"], ["open", "closed"]], ids=["one", "two"])
+def test_the_version_tells_however_the_row_is_updated(
+    by_django: bool, moves: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Django updates it, after events that were appended alone."""
+    monkeypatch.setattr(Ticket._meta, "select_on_save", by_django)
+    stale = Ticket.objects.create()
+    other = Ticket.objects.get()
+    other.open()
+    other.reopen()
+    other.save()
+    for state in moves:
+        stale.put(state)
+    with pytest.raises(ConcurrentTransition, match="at version 3, not 1"):
+        stale.save()
+
+    assert_whole(other)
+
+
+@pytest.mark.parametrize("by_django", [False, True])
+def test_the_lifecycle_tells_whose_row_it_is(
+    by_django: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key may have gone to another object, which is at the same version in the same state."""
+    monkeypatch.setattr(Radio._meta, "select_on_save", by_django)
+    stale = Radio.objects.create(code="a")
+    Radio.objects.get().delete()
+    other = Radio.objects.create(code="a")
+    stale.kind = "b"
+    stale.switch_off()
+    with pytest.raises(ConcurrentTransition, match="is gone"):
+        stale.save()
+
+    assert_whole(other)
+
+
+@pytest.mark.parametrize("by_django", [False, True])
+def test_after_a_conflict_the_transaction_is_usable_and_the_instance_can_be_reloaded(
+    by_django: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing was written, so the caller may go on."""
+    monkeypatch.setattr(Ticket._meta, "select_on_save", by_django)
     stale = Ticket.objects.create()
     other = Ticket.objects.get()
     other.open()
@@ -350,8 +393,12 @@ def test_a_deferred_instance_of_a_deleted_object_is_told_so(names: list[str]) ->
     assert not Lead.objects.exists()
 
 
-def test_a_row_changed_behind_the_log_is_named() -> None:
+@pytest.mark.parametrize("by_django", [False, True])
+def test_a_row_changed_behind_the_log_is_named(
+    by_django: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Raw SQL that changed a state is reported with what the row says."""
+    monkeypatch.setattr(Lead._meta, "select_on_save", by_django)
     lead = Lead.objects.create()
     with fence_down(), connection.cursor() as cursor:
         cursor.execute("UPDATE crm_lead SET temperature = 'won'")
@@ -373,6 +420,35 @@ def test_a_hidden_row_s_conflict_leaves_nothing_half_written() -> None:
         transaction.set_rollback(True)
 
     assert trail(veiled) == ["entered >on"]
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_a_column_that_is_written_by_an_expression(
+    in_bulk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A field may put more into the statement than a parameter: Django knows how."""
+    Lead.objects.create(note="quiet")
+    is_newer, note = VERSION >= (6, 1), Lead._meta.get_field("note")
+    name = "get_placeholder_sql" if is_newer else "get_placeholder"
+
+    def shout(value: Any, compiler: Any, connection: Any) -> Any:
+        return ("upper(%s)", [value]) if is_newer else "upper(%s)"
+
+    updates._shape.cache_clear()
+    monkeypatch.setattr(note, name, shout, raising=False)
+    try:
+        if in_bulk:
+            Lead.objects.transition("win", amount=1)
+        else:
+            lead = Lead.objects.get()
+            lead.cool()
+            lead.save()
+    finally:
+        updates._shape.cache_clear()
+    lead = Lead.objects.get()
+
+    assert (lead.note, lead.stock_version) == ("QUIET", 2)
+    assert_whole(lead)
 
 
 @pytest.fixture(name="unadopted")
