@@ -10,14 +10,15 @@ def remembering(cursor: Any) -> Any:
 
     Django looks for ``%s`` in each text anew, which for ours takes half as long as running them.
     """
-    inner = cursor.cursor
-    if (converter := _converter(type(inner))) is not None:
+    inner: Any = cursor.cursor
+    kind: Any = type(inner)
+    if (converter := _converter(kind)) is not None:
         inner.convert_query = converter
     return cursor
 
 
 @lru_cache(maxsize=16)
-def _converter(kind: type[Any]) -> Callable[..., str] | None:
+def _converter(kind: Any) -> Callable[..., str] | None:
     """Return what does as the cursor's own method; None where that is not Django's for SQLite."""
     if not hasattr(kind, "convert_query"):
         return None

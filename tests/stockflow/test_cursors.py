@@ -1,5 +1,7 @@
 """The cursor of a save says to SQLite what Django's own would say."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -15,7 +17,7 @@ from stockflow.saving.cursors import remembering
         ("SELECT '%s'", None),
     ],
 )
-def test_each_style_is_read_as_django_reads_it(sql, values):
+def test_each_style_is_read_as_django_reads_it(sql: str, values: Any) -> None:
     """Positional, named and no parameters; again, when the text is known already."""
     with connection.cursor() as plain, connection.cursor() as cursor:
         plain.execute(sql, values)
@@ -26,11 +28,11 @@ def test_each_style_is_read_as_django_reads_it(sql, values):
 
 
 @pytest.mark.django_db
-def test_a_cursor_that_reads_statements_in_its_own_way_keeps_it():
+def test_a_cursor_that_reads_statements_in_its_own_way_keeps_it() -> None:
     """A backend built on Django's may have another way."""
 
     class Reading:
-        def convert_query(self, query, *, param_names=None): ...
+        def convert_query(self, query: str, *, param_names: Any = None) -> Any: ...
 
     class Wrapper:
         cursor = Reading()
