@@ -9,6 +9,7 @@ from uuid import UUID
 from django.apps import apps
 from django.db import InterfaceError, OperationalError, connections, models, transaction
 from django.db.models import Q
+from django.db.models.functions import Cast
 
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
@@ -85,7 +86,8 @@ class Waiting(NamedTuple):
     id: int
     due_at: int
     model: str
-    lifecycle: UUID
+    lifecycle: str
+    """As text: where SQL fires the decay, nobody reads it."""
 
 
 class Page(NamedTuple):
@@ -109,7 +111,8 @@ def next_page(after: Page | None, until: datetime, using: str, size: int) -> Pag
     due = _due(until, using, after)
     if connections[using].features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True, no_key=True)
-    timers = [Waiting(*timer) for timer in due.values_list(*Waiting._fields)[:size]]
+    named = due.values_list("id", "due_at", "model", Cast("lifecycle", models.TextField()))
+    timers = [Waiting(*timer) for timer in named[:size]]
     if not timers:
         return None
     is_last = len(timers) < size
@@ -187,8 +190,9 @@ def _by_model(
             for one in ScheduledTransition.objects.using(using).filter(id=timer.id):
                 parking.fail(one, error, using, chunk)
             continue
-        known = labels.get(timer.lifecycle, object)
-        labels[timer.lifecycle] = model if issubclass(model, known) else known
+        lifecycle = UUID(timer.lifecycle)
+        known = labels.get(lifecycle, object)
+        labels[lifecycle] = model if issubclass(model, known) else known
     found: dict[type[models.Model], list[UUID]] = {}
     for lifecycle, model in labels.items():
         found.setdefault(model, []).append(lifecycle)
