@@ -8,7 +8,7 @@ ARGS ?=
 
 MAKEFLAGS += --no-print-directory
 PY := $(VENV)/bin/python
-PYTEST := $(PY) -m pytest -n auto --dist loadgroup
+PYTEST := $(PY) -m pytest -n auto
 CANDIDATES = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
 say = @printf '==> %s\n'
 

@@ -1,10 +1,14 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests import workers
 
 # A run that decides is the same each time it is repeated; at a desk each run looks elsewhere.
 # A slow machine is no fault of the code: nothing is timed.
@@ -29,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Together:
+    """Keep together what shares a costly fixture."""
+    return workers.Together(config, log)
+
+
+@pytest.hookimpl(trylast=True)  # after the shuffle
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks no database, by its folder, so that it is not run on each of them."""
     here = Path(__file__).parent
@@ -36,3 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(here).parts[0]
         if folder == "domain" or (folder == "house" and not item.get_closest_marker("django_db")):
             item.add_marker("once")
+    workers.long_first(items)
+
+
+@pytest.fixture(name="django_db_setup", scope="session")
+def _django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The databases, and a quicker way to empty them than Django's."""
+    from tests import emptying  # needs the app registry
+
+    with pytest.MonkeyPatch.context() as patched:
+        teardown = emptying.instead_of_flush()
+        patched.setattr("django.test.TransactionTestCase._fixture_teardown", teardown)
+        yield

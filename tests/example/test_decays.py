@@ -82,6 +82,7 @@ def killed_workers() -> None:
     assert codes == [0, 0]
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_however_they_are_fired() -> None:
     """In one run at the end, day by day, or by two workers killed at random."""

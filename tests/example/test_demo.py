@@ -14,8 +14,6 @@ import pytest
 
 from tests.house import source
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 PATIENCE = 240
 """Seconds until a demonstration that hangs is given up; a busy machine is slow."""
 

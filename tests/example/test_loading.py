@@ -92,6 +92,7 @@ def test_simulation_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "Simulated 0 leads.\n"
 
 
+@pytest.mark.once
 def test_migrations_of_the_example_are_complete() -> None:
     """``makemigrations`` would write nothing, under the example's own settings."""
     command = [sys.executable, "example/manage.py", "makemigrations", "--check", "--dry-run"]

@@ -87,7 +87,7 @@ LOADERS: dict[str, tuple[Callable[[DataSet], None], StockReference]] = {
 @pytest.fixture(
     name="loaded",
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOADERS],
+    params=LOADERS,
 )
 def _loaded(
     request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker

@@ -12,8 +12,6 @@ import pytest
 
 from tests.house import source
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 PLACES = {
     "stockflow": Path("stockflow"),
     "domain": Path("stockflow/domain"),

@@ -164,6 +164,7 @@ def test_every_answer_is_brute_force(request: pytest.FixtureRequest) -> None:
     assert max(folded) > 50
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_eight_writers_two_runners_and_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every kind, what serves in the end is what the log adds up to, and so was each replay."""

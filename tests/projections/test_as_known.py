@@ -88,6 +88,7 @@ def _registry() -> Any:
     return registry.declared
 
 
+@pytest.mark.long
 @quick
 @given(events=histories, states=states, data=st.data())
 def test_as_known_is_the_log_cut_off(

@@ -60,6 +60,7 @@ deeds = st.lists(
 )
 
 
+@pytest.mark.long
 @quick
 @given(events=histories.histories, deeds=deeds)
 def test_incremental_equals_rebuilt_equals_brute_force(

@@ -207,6 +207,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.clock.__exit__(None, None, None)
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 class TestAnyOrder(AnyOrder.TestCase):  # type: ignore[misc, valid-type]
     """A hundred careless histories."""

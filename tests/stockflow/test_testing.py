@@ -105,6 +105,8 @@ class InOneTransaction(TestCase):
 class InTransactions(TransactionTestCase):
     """Django's other one, which empties the tables."""
 
+    is_flushed = True  # by Django itself, as in a user's tests
+
     def test_nothing_is_left(self) -> None:
         """Neither rows nor events nor a gap in the fence."""
         assert not Event.objects.exists()
@@ -116,6 +118,8 @@ class InTransactions(TransactionTestCase):
         self.test_nothing_is_left()
 
 
+@pytest.mark.long
+@pytest.mark.once
 def test_the_plugin_in_a_project(tmp_path: Path) -> None:
     """With pytest-django and pytest-xdist, asked for by one line."""
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["stockflow.pytest_plugin"]\n')

@@ -30,7 +30,6 @@ def has_browser() -> bool:
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         not has_browser(),
         reason="no browser: install chromium and chromedriver (on Debian: chromium chromium-driver)",
@@ -60,10 +59,21 @@ def opened(folder: Path) -> Iterator["Chrome"]:
         browser.quit()
 
 
-@pytest.fixture(name="browser")
-def _browser(tmp_path: Path) -> Iterator["Chrome"]:
-    with opened(tmp_path) as browser:
+@pytest.fixture(name="opened_once", scope="module")
+def _opened_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    with opened(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
+
+
+@pytest.fixture(name="browser")
+def _browser(opened_once: "Chrome") -> Iterator["Chrome"]:
+    """A browser that remembers nothing: no login, no cached file, no preference, no complaint."""
+    yield opened_once
+    opened_once.get("about:blank")  # no page of this test asks the next one's site for anything
+    opened_once.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    opened_once.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    opened_once.execute_cdp_cmd("Network.clearBrowserCache", {})
+    complaints(opened_once)  # what was said is not said again
 
 
 @pytest.fixture(name="site")
