@@ -1,7 +1,7 @@
 """What all tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Toge
     return workers.Together(config, log)
 
 
-@pytest.hookimpl(trylast=True)  # after the shuffle
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks no database, by its folder, so that it is not run on each of them."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Mark what asks no database, by its folder, so that it is not run on each of them.
+
+    That is before pytest leaves out what was not asked for; what is long goes first, after the
+    shuffle.
+    """
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0]
         if folder == "domain" or (folder == "house" and not item.get_closest_marker("django_db")):
             item.add_marker("once")
+    yield
     workers.long_first(items)
 
 
