@@ -87,21 +87,20 @@ def _site(live_server: LiveServer, feature: Feature) -> str:
 
 def log_in(browser: "Chrome") -> None:
     """Fill in the form that the page led to, and wait for the page behind it."""
-    from selenium.webdriver.support.expected_conditions import staleness_of
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.find_element("name", "username").send_keys("root")
     browser.find_element("name", "password").send_keys("secret")
-    button = browser.find_element("css selector", "[type=submit]")
-    button.click()
-    # The click may return before the next page is there.
-    WebDriverWait(browser, 30).until(staleness_of(button))
+    # The click may return before the next page is there, which does not know that it comes after.
+    browser.execute_script("window.isBefore = true")
+    browser.find_element("css selector", "[type=submit]").click()
     WebDriverWait(browser, 30).until(is_loaded)
 
 
 def is_loaded(browser: "Chrome") -> bool:
-    """Whether the page is there whole."""
-    return bool(browser.execute_script("return document.readyState === 'complete'"))
+    """Whether the page is there whole, and is not the one that is marked as the page before."""
+    said = "return !window.isBefore && document.readyState === 'complete'"
+    return bool(browser.execute_script(said))
 
 
 def complaints(browser: "Chrome") -> list[str]:
