@@ -3,13 +3,10 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.house import source
 from tests.web.test_browser import has_browser
 
 
-@pytest.mark.xdist_group("browser")
 def test_in_unfold() -> None:
     """Each of ``tests/unfold/cases.py`` holds, in its own settings."""
     command = (
