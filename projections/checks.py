@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import connections
+from django.urls import get_resolver
 
 from stockflow import conf
 from stockflow.projections import base, checkpoints
@@ -43,3 +46,35 @@ def _check_versions(alias: str) -> list[CheckMessage]:
 
 def _told(version: int, zone: str) -> str:
     return f"{version} by days of {zone}" if zone else str(version)
+
+
+@register("stockflow")
+def check_sites(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E031: django-unfold's templates show a site of stocks and flows that is none of its sites."""
+    if not _is_shown_by_unfold():
+        return []
+    from django.contrib.admin.sites import all_sites  # noqa: PLC0415  where the admin is installed
+    from unfold.sites import UnfoldAdminSite  # noqa: PLC0415  where it is
+
+    from stockflow.projections.sites import StockAndFlowAdminSite  # noqa: PLC0415  as above
+
+    if getattr(settings, "ROOT_URLCONF", None):
+        get_resolver().url_patterns  # noqa: B018  where sites are made, as a rule
+    found = [site for site in all_sites if isinstance(site, StockAndFlowAdminSite)]
+    return [
+        Error(
+            f"The admin site {site.name!r} is none of django-unfold's, whose templates show it: "
+            "each of its pages would fail.",
+            hint="Make it of `class StockSite(StockAndFlowAdminSite, UnfoldAdminSite)`.",
+            obj=site,
+            id="stockflow.E031",
+        )
+        for site in sorted(found, key=lambda one: one.name)
+        if not isinstance(site, UnfoldAdminSite)
+    ]
+
+
+def _is_shown_by_unfold() -> bool:
+    names = [config.name for config in apps.get_app_configs()]
+    admin = "django.contrib.admin"
+    return {"unfold", admin} <= {*names} and names.index("unfold") < names.index(admin)

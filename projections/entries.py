@@ -10,6 +10,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
 from django.db.models.options import Options
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
 from stockflow.contexts import context
 from stockflow.projections.permissions import may_view
@@ -69,6 +70,22 @@ class Entry:
         return [declaration] if isinstance(declaration, Stock) else declaration.stocks
 
 
+class _Named:
+    """A row under its entry's name: what looks for its pages by the model's finds the entry's.
+
+    django-unfold does, at the head of each page of an object.
+    """
+
+    def __init__(self, row: Any, entry: Entry) -> None:
+        self._row, self._meta = row, entry._meta
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_row"], name)
+
+    def __str__(self) -> str:
+        return str(self._row)
+
+
 class EntryChangeList(ChangeList):
     """A list whose addresses and title are the entry's."""
 
@@ -126,6 +143,20 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no class to sub
         told = {"entry": self.entry, "declaration": self.entry.declaration, **(extra_context or {})}
         with context(actor=actor_of(request)):  # what an action does, the user did
             return super().changelist_view(request, told)
+
+    def render_change_form(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.named(super().render_change_form(*args, **kwargs))
+
+    def history_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.named(super().history_view(*args, **kwargs))
+
+    def named(self, answer: HttpResponse) -> HttpResponse:
+        """Return *answer* with the row that it shows under the name of the entry."""
+        told = answer.context_data if isinstance(answer, TemplateResponse) else None
+        for name in ("original", "object"):
+            if told and told.get(name) is not None:
+                told[name] = _Named(told[name], self.entry)
+        return answer
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         # Of Django 6.1, where an action may also stand on the form of one object.

@@ -1,6 +1,6 @@
 """A flow in the admin: its events, by when they happened, with each object's history."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -55,12 +55,8 @@ class FlowChangeList(EntryChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        lifecycles = {UUID(event.originator) for event in self.result_list}
         declaration: Any = self.model_admin
-        flow: Flow = declaration.flow
-        objects = objects_of(flow.reference.model, flow.using, sorted(lifecycles))
-        for event in self.result_list:
-            event.subject = objects.get(UUID(event.originator))
+        _load_objects(declaration.flow, self.result_list)
 
     def hierarchy(self) -> dict[str, Any]:
         """Return the date hierarchy as ``admin/date_hierarchy.html`` shows it."""
@@ -111,6 +107,11 @@ class FlowAdmin(EntryAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return self.flow.events.order_by(*self.ordering)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        _load_objects(self.flow, [] if found is None else [found])
+        return found
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return FlowChangeList
 
@@ -157,7 +158,8 @@ class FlowAdmin(EntryAdmin):
         url = reverse(name, args=[event.originator], current_app=self.admin_site.name)
         subject = getattr(event, "subject", None)
         deleted = f"{event.originator} (deleted)"
-        return format_html('<a href="{}">{}</a>', url, deleted if subject is None else subject)
+        shown_as = deleted if subject is None else subject
+        return format_html('<a class="stockflow-link" href="{}">{}</a>', url, shown_as)
 
     @admin.display(description="from and to")
     def change(self, event: Event) -> str:
@@ -183,6 +185,14 @@ class _TransitionFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(transition=self.value()) if self.value() else queryset
+
+
+def _load_objects(flow: Flow, events: Iterable[Any]) -> None:
+    """Give each of *events* its object, None where it is deleted, by one statement."""
+    lifecycles = {UUID(event.originator) for event in events}
+    objects = objects_of(flow.reference.model, flow.using, sorted(lifecycles))
+    for event in events:
+        event.subject = objects.get(UUID(event.originator))
 
 
 def _floor(day: date, depth: int) -> date:

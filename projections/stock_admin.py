@@ -8,7 +8,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
@@ -94,6 +94,12 @@ class StockAdmin(EntryAdmin, StockflowAdmin):  # type: ignore[misc]  # one style
     def get_ordering(self, request: HttpRequest) -> Any:
         return self.ordering or (f"-{self.stock.reference.field.since_name}", "-pk")
 
+    def stock_history_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.named(super().stock_history_view(*args, **kwargs))
+
+    def stock_transition_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.named(super().stock_transition_view(*args, **kwargs))
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         told = {"walk_url": self._walk_url(request), **(extra_context or {})}
         return super().changelist_view(request, told)
@@ -102,7 +108,7 @@ class StockAdmin(EntryAdmin, StockflowAdmin):  # type: ignore[misc]  # one style
     def stock_history(self, obj: Any) -> str:
         """A link to the object's history."""
         url = self._address("stock_history", quote(obj.pk))
-        return format_html('<a href="{}">History</a>', url)
+        return format_html('<a class="stockflow-link" href="{}">History</a>', url)
 
     def _offered(self) -> list[str]:
         if self.transitions is not None:

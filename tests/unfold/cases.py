@@ -14,14 +14,21 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
+from example.crm.models import Lead as ExampleLead
+from example.crm.models import Rep
+from stockflow.models import Event
+from stockflow.projections.admin import StockAndFlowAdminSite
+from stockflow.projections.checks import check_sites
 from tests.crm.models import Lead
 from tests.stockflow.reading import trail
+from tests.unfold.urls import stocks
 from tests.web.test_browser import brightness, complaints, has_browser, is_loaded, log_in, opened
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 LEADS = reverse("unfold:crm_lead_changelist")
+STOCKS = "/stock-admin/stockflow_projections"
 
 
 def staff(*names: str) -> Client:
@@ -102,6 +109,64 @@ def test_actions_in_unfold() -> None:
     assert [str(message) for message in get_messages(answer.wsgi_request)] == [
         "Touch: 1 changed, 1 not possible from the present state."
     ]
+
+
+@pytest.fixture(name="member")
+def _member(db: None) -> ExampleLead:
+    """A lead that is in stocks, and came by a flow."""
+    lead = ExampleLead(channel="web", owner=Rep.objects.create(name="Ada"))
+    lead.save()
+    return lead
+
+
+def addresses(member: ExampleLead) -> dict[str, str]:
+    """Return the addresses of an object's pages in a stock and in a flow."""
+    stock, flow = f"{STOCKS}/stock_hot", f"{STOCKS}/flow_arriving"
+    event = Event.objects.get(originator=str(member.stock_lifecycle)).pk
+    return {
+        "list": f"{stock}/",
+        "change": f"{stock}/{member.pk}/change/",
+        "history": f"{stock}/{member.pk}/history/",
+        "stock history": f"{stock}/{member.pk}/stock-history/",
+        "transition": f"{stock}/{member.pk}/transition/win/",
+        "flow": f"{flow}/",
+        "trail": f"{flow}/{member.stock_lifecycle}/stock-history/",
+        "event": f"{flow}/{event}/change/",
+    }
+
+
+def test_stocks_and_flows_in_unfold(admin_client: Client, member: ExampleLead) -> None:
+    """Each page is unfold's, and its head leads back to the stock's or the flow's own pages."""
+    for name, address in addresses(member).items():
+        text = admin_client.get(address).content.decode()
+        entry = "flow_arriving" if "flow_arriving" in address else "stock_hot"
+
+        assert "unfold/css/styles" in text, name
+        assert f'href="{STOCKS}/{entry}/"' in text, name
+        if entry == "stock_hot" and name != "list":
+            assert f'href="{STOCKS}/{entry}/{member.pk}/change/"' in text, name
+
+
+def test_a_transition_of_a_stock_in_unfold(admin_client: Client, member: ExampleLead) -> None:
+    """Its form makes it, and who has left the stock has a page still."""
+    pages = addresses(member)
+    answer = admin_client.post(pages["transition"], {"amount": "9"}, follow=True)
+
+    assert answer.redirect_chain == [(pages["change"], 302)]
+    assert b"win is done" in answer.content
+    assert trail(member) == ["entered >hot", "moved hot>won"]
+
+
+def test_a_site_that_unfold_cannot_show() -> None:
+    """The checks say what to do, of that site alone."""
+    plain = StockAndFlowAdminSite("plain")
+    told = {error.obj: error for error in check_sites(None)}
+    error = told[plain]
+
+    assert stocks not in told
+    assert error.id == "stockflow.E031"
+    assert error.msg.startswith("The admin site 'plain' is none of django-unfold's")
+    assert "UnfoldAdminSite" in str(error.hint)
 
 
 @pytest.fixture(name="browser")

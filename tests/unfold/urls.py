@@ -5,6 +5,7 @@ from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
 from stockflow.admin import StockflowAdmin
+from stockflow.projections.admin import StockAndFlowAdminSite
 from tests.crm.models import Lead
 from tests.urls import urlpatterns as usual
 
@@ -16,6 +17,16 @@ class LeadAdmin(StockflowAdmin, ModelAdmin):  # type: ignore[misc]  # untyped
     fields = ("channel", "note")
 
 
+class StockSite(StockAndFlowAdminSite, UnfoldAdminSite):  # type: ignore[misc]  # untyped
+    """The site of stocks and flows as unfold shows it."""
+
+
 site = UnfoldAdminSite(name="unfold")
 site.register(Lead, LeadAdmin)
-urlpatterns = [*usual, path("unfold/", site.urls)]
+stocks = StockSite("stocks")
+stocks.register_declared()
+urlpatterns = [
+    *usual,
+    path("unfold/", site.urls),
+    path("stock-admin/", stocks.urls),
+]

@@ -18,4 +18,4 @@ def test_in_unfold() -> None:
     done = subprocess.run(command, cwd=source.ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ("8 passed" if has_browser() else "4 passed, 4 skipped") in done.stdout
+    assert ("11 passed" if has_browser() else "7 passed, 4 skipped") in done.stdout
