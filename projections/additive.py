@@ -18,6 +18,7 @@ from django.db.models import (
 
 from stockflow import conf
 from stockflow.projections.base import Projection
+from stockflow.projections.batches import batch
 from stockflow.projections.local_days import LocalDay, days_of, use
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ class AdditiveProjection(Projection):
 
     def fold(self, generation: "Generation", after: int, until: int, *, using: str) -> None:
         from stockflow.projections.reading import between  # noqa: PLC0415  needs the app registry
-        from stockflow.tables import STOCKFLOW  # noqa: PLC0415  as above
 
         log = between(self.reads, after, until, using=using)
         with connections[using].cursor() as cursor:
             if self._has_days:
                 zone = ZoneInfo(generation.zone)
-                use(days_of(cursor, (STOCKFLOW, after, until), zone))
+                events = batch(cursor, after, until).sql(cursor.db.vendor)
+                use(days_of(cursor, f"SELECT e.occurred_at AS at {events}", zone))
             for each in self.adds:
                 cursor.execute(*self._statement(each, log, generation.pk))
 

@@ -1,6 +1,6 @@
 """Generations: which build of a projection serves, how far each has read, and the flip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import models, transaction
@@ -97,18 +97,27 @@ def drop_retired(
         projection=name, status=Status.RETIRED
     ):
         for table in tables:
-            while deleted := _delete(table, generation.pk, batch, using):
-                dropped += deleted
+            dropped += sum(_delete(table, generation.pk, batch, using))
         ParkedEvent.objects.using(using).filter(generation=generation.pk).delete()
         generation.delete(using=using)
     return dropped
 
 
-def _delete(table: "type[models.Model]", generation: int, batch: int, using: str) -> int:
-    own: Any = table._base_manager.using(using)
-    chosen = own.filter(generation=generation).values("pk")[:batch]
-    deleted: int = own.filter(pk__in=chosen).delete()[0]
-    return deleted
+def _delete(table: "type[models.Model]", generation: int, batch: int, using: str) -> Iterator[int]:
+    """Delete a generation's rows by ranges of their keys, and yield how many lay in each.
+
+    They were written one after another. An index of the generation would lead all over the
+    table, and PostgreSQL past all that is deleted already, for each batch.
+    """
+    rows: Any = table._base_manager.using(using)
+    own = rows.filter(generation=generation)
+    first, last = own.order_by("pk").first(), own.order_by("-pk").first()
+    following = first and first.pk
+    while following is not None:
+        beyond = rows.filter(pk__gt=following, pk__lte=last.pk).order_by("pk")
+        chunk = own.filter(pk__gte=following, pk__lte=last.pk)
+        following = beyond.values_list("pk", flat=True)[batch - 1 : batch].first()
+        yield (chunk if following is None else chunk.filter(pk__lt=following)).delete()[0]
 
 
 def _of(name: str, status: Status, using: str) -> Generation | None:

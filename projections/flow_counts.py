@@ -8,7 +8,9 @@ from django.db import connections
 from stockflow import conf
 from stockflow.domain.days import SIZES
 from stockflow.projections.base import Projection, register_projection
-from stockflow.projections.local_days import BATCH, ORDINAL, days_of
+from stockflow.projections.batches import batch
+from stockflow.projections.local_days import ORDINAL, days_of
+from stockflow.projections.stages import empty, fill
 
 if TYPE_CHECKING:
     from django.db import models
@@ -19,25 +21,32 @@ NAME: Final = "flow_counts"
 VERSION: Final = 1
 """Raised when the rows of a rebuild would differ: generations of another version do not serve."""
 
-APPLICATION: Final = "stockflow"
-"""Whose positions it reads: those of stock events."""
-
 _STAGES: Final = {
-    "stockflow_batch": "day integer, model text, field text, kind text, transition text,"
-    " source text, target text, source_facets text, target_facets text,"
-    " number bigint, seconds bigint, micros bigint",
-    "stockflow_resolved": "day integer, model text, field text, kind text, transition text,"
-    " source bigint, target bigint, number bigint, seconds bigint, micros bigint",
+    "stockflow_batch": "at bigint, path bigint",
+    "stockflow_met": "model text, field text, kind text, transition text, source text, target text,"
+    " source_facets text, target_facets text",
+    "stockflow_counted": "day integer, path bigint, number bigint, seconds bigint, micros bigint",
 }
-"""Temporary tables: what a batch counts, by the words of the log and then by cells."""
+"""Temporary tables: when each event of a batch took which path, the paths that were met for the
+first time, in the words of the log, and what the batch counts."""
 
-_AGGREGATE: Final = f"""
+_BATCH: Final = """
 INSERT INTO stockflow_batch
-SELECT {{day}}, e.model, e.field, coalesce(e.kind, ''), coalesce(e.transition, ''),
-       e.source, e.target, coalesce(e.source_facets, ''), coalesce(e.target_facets, ''),
-       count(*), sum(e.occurred_at / 1000000), sum(e.occurred_at %% 1000000)
-{BATCH}
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
+SELECT e.occurred_at, w.id FROM (SELECT e.* {batch}) e
+LEFT JOIN stockflow_projections_cell s ON s.model = e.model AND s.field = e.field
+ AND s.state = e.source AND s.facets = coalesce(e.source_facets, '')
+LEFT JOIN stockflow_projections_cell t ON t.model = e.model AND t.field = e.field
+ AND t.state = e.target AND t.facets = coalesce(e.target_facets, '')
+LEFT JOIN stockflow_projections_path w ON w.model = e.model AND w.field = e.field
+ AND w.kind = coalesce(e.kind, '') AND w.transition = coalesce(e.transition, '')
+ AND w.source = CASE WHEN e.source IS NULL THEN 0 ELSE s.id END
+ AND w.target = CASE WHEN e.target IS NULL THEN 0 ELSE t.id END"""
+_UNKNOWN: Final = "SELECT 1 FROM stockflow_batch WHERE path IS NULL LIMIT 1"
+_MET: Final = """
+INSERT INTO stockflow_met
+SELECT DISTINCT e.model, e.field, coalesce(e.kind, ''), coalesce(e.transition, ''),
+       e.source, e.target, coalesce(e.source_facets, ''), coalesce(e.target_facets, '')
+{batch}"""
 DIGEST: Final = {
     "postgresql": "encode(sha256(convert_to(json_build_array("
     "c.model, c.field, c.state, c.facets)::text, 'UTF8')), 'hex')",
@@ -47,31 +56,28 @@ DIGEST: Final = {
 _CELLS: Final = """
 INSERT INTO stockflow_projections_cell (model, field, state, facets, digest)
 SELECT c.model, c.field, c.state, c.facets, {digest} FROM (
-    SELECT model, field, source AS state, source_facets AS facets FROM stockflow_batch
+    SELECT model, field, source AS state, source_facets AS facets FROM stockflow_met
     WHERE source IS NOT NULL
     UNION
-    SELECT model, field, target, target_facets FROM stockflow_batch WHERE target IS NOT NULL
+    SELECT model, field, target, target_facets FROM stockflow_met WHERE target IS NOT NULL
 ) c WHERE true ORDER BY 5 ON CONFLICT (digest) DO NOTHING"""
-_RESOLVE: Final = """
-INSERT INTO stockflow_resolved
-SELECT b.day, b.model, b.field, b.kind, b.transition, coalesce(s.id, 0), coalesce(t.id, 0),
-       b.number, b.seconds, b.micros
-FROM stockflow_batch b
+_PATHS: Final = """
+INSERT INTO stockflow_projections_path (source, target, model, field, kind, transition)
+SELECT coalesce(s.id, 0), coalesce(t.id, 0), b.model, b.field, b.kind, b.transition
+FROM stockflow_met b
 LEFT JOIN stockflow_projections_cell s ON s.model = b.model AND s.field = b.field
  AND s.state = b.source AND s.facets = b.source_facets
 LEFT JOIN stockflow_projections_cell t ON t.model = b.model AND t.field = b.field
- AND t.state = b.target AND t.facets = b.target_facets"""
-_PATHS: Final = """
-INSERT INTO stockflow_projections_path (source, target, model, field, kind, transition)
-SELECT DISTINCT source, target, model, field, kind, transition FROM stockflow_resolved
+ AND t.state = b.target AND t.facets = b.target_facets
 WHERE true ORDER BY 1, 2, 3, 4, 5, 6 ON CONFLICT DO NOTHING"""
+_COUNTED: Final = """
+INSERT INTO stockflow_counted
+SELECT {day}, b.path, count(*), sum(b.at / 1000000), sum(b.at %% 1000000)
+FROM stockflow_batch b GROUP BY 1, 2 ORDER BY 1, 2"""
 _COUNTS: Final = """
 INSERT INTO stockflow_projections_flowcount AS kept
        (generation, day, path, number, seconds, micros)
-SELECT %s, r.day, p.id, r.number, r.seconds, r.micros
-FROM stockflow_resolved r JOIN stockflow_projections_path p
-  ON p.source = r.source AND p.target = r.target AND p.model = r.model AND p.field = r.field
- AND p.kind = r.kind AND p.transition = r.transition
+SELECT %s, c.day, c.path, c.number, c.seconds, c.micros FROM stockflow_counted c
 WHERE true ON CONFLICT (generation, day, path) DO UPDATE SET number = kept.number + excluded.number,
 seconds = kept.seconds + excluded.seconds, micros = kept.micros + excluded.micros"""
 _LEVELS: Final = " UNION ALL ".join(
@@ -80,8 +86,13 @@ _LEVELS: Final = " UNION ALL ".join(
 _NETS: Final = f"""
 INSERT INTO stockflow_projections_net AS kept (generation, level, block, cell, number)
 SELECT %s, l.level, m.day / l.size, m.cell, sum(m.number) FROM (
-    SELECT day, target AS cell, number FROM stockflow_resolved WHERE target <> 0
-    UNION ALL SELECT day, source, -number FROM stockflow_resolved WHERE source <> 0
+    SELECT c.day, w.target AS cell, c.number
+    FROM stockflow_counted c JOIN stockflow_projections_path w ON w.id = c.path
+    WHERE w.target <> 0
+    UNION ALL
+    SELECT c.day, w.source, -c.number
+    FROM stockflow_counted c JOIN stockflow_projections_path w ON w.id = c.path
+    WHERE w.source <> 0
 ) m CROSS JOIN ({_LEVELS}) l
 WHERE true GROUP BY l.level, m.day / l.size, m.cell HAVING sum(m.number) <> 0
 ON CONFLICT (generation, level, block, cell) DO UPDATE SET number = kept.number + excluded.number"""
@@ -103,39 +114,34 @@ class FlowCounts(Projection):
         return rows.exclude(number=0)
 
     def fold(self, generation: "Generation", after: int, until: int, *, using: str) -> None:
-        connection, batch = connections[using], (APPLICATION, after, until)
-        with connection.cursor() as cursor:
-            for stage, columns in _STAGES.items():
-                cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ({columns})")
-                cursor.execute(f"DELETE FROM {stage}")
-            days = days_of(cursor, batch, ZoneInfo(generation.zone))
-            fill(
-                cursor,
-                "stockflow_batch",
-                _AGGREGATE.format(day=ORDINAL[connection.vendor].format(at="e.occurred_at")),
-                [*days, *batch],
-            )
-            _add(cursor, generation.pk)
+        with connections[using].cursor() as cursor:
+            if cursor.db.vendor == "postgresql":
+                # It would take what is new to be few, and compare each with each (29 s for
+                # 20,000 events).
+                cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
+            empty(cursor, _STAGES)
+            _stage(cursor, batch(cursor, after, until).sql(cursor.db.vendor))
+            _count(cursor, ZoneInfo(generation.zone))
+            cursor.execute(_COUNTS, [generation.pk])
+            cursor.execute(_NETS, [generation.pk])
+            if cursor.db.vendor == "postgresql":
+                cursor.execute("SET LOCAL enable_nestloop = DEFAULT; SET LOCAL jit = DEFAULT")
 
 
-def _add(cursor: Any, generation: int) -> None:
-    """Add the batch that was counted to a generation's rows."""
-    vendor = cursor.db.vendor
-    # The new rows have no statistics yet: PostgreSQL would take them to be few, and compare
-    # each with each (29 s for 20,000 events).
-    if vendor == "postgresql":
-        cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
-    cursor.execute(_CELLS.format(digest=DIGEST[vendor]))
-    fill(cursor, "stockflow_resolved", _RESOLVE, [])
-    cursor.execute(_PATHS)
-    cursor.execute(_COUNTS, [generation])
-    cursor.execute(_NETS, [generation])
-    if vendor == "postgresql":
-        cursor.execute("SET LOCAL enable_nestloop = DEFAULT; SET LOCAL jit = DEFAULT")
+def _stage(cursor: Any, events: str) -> None:
+    """Find the path of each event, and remember those that were never taken before."""
+    cursor.execute(_BATCH.format(batch=events))
+    cursor.execute(_UNKNOWN)
+    if cursor.fetchone():
+        fill(cursor, "stockflow_met", _MET.format(batch=events), [])
+        cursor.execute(_CELLS.format(digest=DIGEST[cursor.db.vendor]))
+        cursor.execute(_PATHS)
+        cursor.execute("DELETE FROM stockflow_batch")
+        cursor.execute(_BATCH.format(batch=events))
 
 
-def fill(cursor: Any, stage: str, sql: str, values: list[Any]) -> None:
-    """Run an insert into a temporary table, of which PostgreSQL keeps no statistics by itself."""
-    cursor.execute(sql, values)
-    if cursor.db.vendor == "postgresql":
-        cursor.execute(f"ANALYZE {stage}")
+def _count(cursor: Any, zone: ZoneInfo) -> None:
+    """Add the batch up by local day and path."""
+    days = days_of(cursor, "SELECT at FROM stockflow_batch", zone)
+    day = ORDINAL[cursor.db.vendor].format(at="b.at")
+    fill(cursor, "stockflow_counted", _COUNTED.format(day=day), days)

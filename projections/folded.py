@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from stockflow.projections import flow_counts
 from stockflow.projections.ranges import Ranges
+from stockflow.projections.statements import STOCKFLOW
 
 _SERVING: Final = """
 serving AS (
@@ -73,12 +74,12 @@ AND e.occurred_at >= w.start AND e.occurred_at < w.stop GROUP BY w.bucket, {grou
 # Below a second bound PostgreSQL takes them to be few, as they are: beyond one bound that it does
 # not know it takes a third of the log to be.
 LATE: Final = f"""
-SELECT p.event FROM stockflow_position p WHERE p.application = '{flow_counts.APPLICATION}'
+SELECT p.event FROM stockflow_position p WHERE p.application = '{STOCKFLOW}'
 AND p.position > (SELECT position FROM {{serving}})
 AND p.position <= (SELECT position FROM {{serving}}) + {10**15}
 UNION ALL
 SELECT u.event FROM {{serving}} s CROSS JOIN stockflow_unsequenced u
-WHERE u.application = '{flow_counts.APPLICATION}'"""
+WHERE u.application = '{STOCKFLOW}'"""
 """The events that a serving generation has not folded."""
 
 # With its LIMIT it stays a look-up by key: a log without statistics would be read for each event.

@@ -9,12 +9,6 @@ from django.db.models import DateField, F, Func
 
 from stockflow.domain.days import MICROS_A_DAY, Day, days_around
 
-BATCH: Final = """
-FROM stockflow_position p JOIN stockflow_event e ON e.id = p.event
-WHERE p.application = %s AND p.position > %s AND p.position <= %s
-AND e.model IS NOT NULL AND e.occurred_at IS NOT NULL"""
-"""The events of a batch; it binds their application and the positions around them."""
-
 ORDINAL: Final = {
     "postgresql": "(%s::integer[])[width_bucket({at}, %s::bigint[])]",
     "sqlite": "(SELECT d.ordinal FROM stockflow_days d WHERE d.start <= {at}"
@@ -29,9 +23,15 @@ _DATE: Final = {
 _bound: ContextVar[list[Any]] = ContextVar("stockflow_days")
 
 
-def days_of(cursor: Any, batch: tuple[str, int, int], zone: tzinfo) -> list[Any]:
-    """Find the days of a batch and return what :data:`ORDINAL` binds, for the cursor's database."""
-    cursor.execute(f"SELECT DISTINCT e.occurred_at / {MICROS_A_DAY} {BATCH}", batch)
+def days_of(cursor: Any, instants: str, zone: tzinfo) -> list[Any]:
+    """Find the days of instants and return what :data:`ORDINAL` binds, for the cursor's database.
+
+    Args:
+        cursor: Of the database.
+        instants: A query of a column *at*, in microseconds.
+        zone: Whose days.
+    """
+    cursor.execute(f"SELECT DISTINCT i.at / {MICROS_A_DAY} FROM ({instants}) i")
     # Division rounds to zero, so that a day before 1970 may show as the next one.
     utc_days = {day + near for (day,) in cursor.fetchall() for near in (-1, 0)}
     return _bind(cursor, days_around(utc_days, zone))

@@ -6,7 +6,9 @@ from django.db import connections
 
 from stockflow.domain.days import span_sql
 from stockflow.projections.base import Projection, register_projection
-from stockflow.projections.flow_counts import APPLICATION, DIGEST, fill
+from stockflow.projections.batches import batch
+from stockflow.projections.flow_counts import DIGEST
+from stockflow.projections.stages import empty, fill
 
 if TYPE_CHECKING:
     from stockflow.projections.models import Generation
@@ -15,12 +17,15 @@ NAME: Final = "spells"
 VERSION: Final = 1
 """Raised when the rows of a rebuild would differ: generations of another version do not serve."""
 
-_STAGE: Final = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS stockflow_turns (originator text, model text, field text,"
-    " version bigint, source text, target text, facets text, at bigint, is_unseen boolean,"
-    " left_at bigint, exit_to text, is_censored boolean, number integer)"
-)
-"""A temporary table: where stays begin and end in a batch, each with the next of its object."""
+_STAGES: Final = {
+    "stockflow_turns": "originator text, model text, field text, version bigint, source text,"
+    " target text, facets text, at bigint, is_unseen boolean, left_at bigint, exit_to text,"
+    " is_censored boolean, number integer",
+    "stockflow_ends": "id bigint PRIMARY KEY, at bigint, target text, is_unseen boolean,"
+    " span bigint",
+}
+"""Temporary tables: where stays begin and end in a batch, each with the next of its object, and
+the ends of those that began before it."""
 
 UNSEEN: Final = "({e}kind IN ('adopted', 'reconciled', 'reclassified'))"
 """Whether nobody saw what the event says: as SQL."""
@@ -33,9 +38,7 @@ SELECT e.originator, e.model, e.field, e.version, e.source, e.target,
        coalesce(e.target_facets, ''), e.occurred_at, {unseen}, lead(e.occurred_at) OVER following,
        lead(e.target) OVER following, coalesce(lead({unseen}) OVER following, {true}),
        row_number() OVER following
-FROM stockflow_position p JOIN stockflow_event e ON e.id = p.event
-WHERE p.application = %s AND p.position > %s AND p.position <= %s
-  AND e.model IS NOT NULL AND e.occurred_at IS NOT NULL AND {turns}
+{batch} AND {turns}
 WINDOW following AS (PARTITION BY e.originator, e.field ORDER BY e.version)"""
 # The stay that an object was in before the batch, by its key: whatever the statistics say.
 _OPEN: Final = {
@@ -47,12 +50,20 @@ _SAME: Final = (
     "x.generation = %s AND x.originator = t.originator AND x.field = t.field AND x.left_at IS NULL"
 )
 # Of that stay the batch's first event is the end.
-_END: Final = f"""
-UPDATE stockflow_projections_spell SET left_at = ends.at, exit_to = ends.target,
-    is_censored = ends.is_unseen, span = ends.span
-FROM (SELECT x.id, t.at, t.target, t.is_unseen, {span_sql("x.entered", "t.at")} AS span
-      FROM stockflow_turns t {{open}} WHERE t.number = 1) ends
-WHERE stockflow_projections_spell.id = ends.id"""
+_ENDS: Final = f"""
+INSERT INTO stockflow_ends
+SELECT x.id, t.at, t.target, t.is_unseen, {span_sql("x.entered", "t.at")}
+FROM stockflow_turns t {{open}} WHERE t.number = 1"""
+# Rows by their keys: joined, SQLite compared each stay of the table with each end.
+_KEYS: Final = {
+    "postgresql": "= ANY (ARRAY(SELECT n.id FROM stockflow_ends n))",
+    "sqlite": "IN (SELECT n.id FROM stockflow_ends n)",
+}
+_END: Final = """
+UPDATE stockflow_projections_spell SET (left_at, exit_to, is_censored, span) = (
+    SELECT n.at, n.target, n.is_unseen, n.span FROM stockflow_ends n
+    WHERE n.id = stockflow_projections_spell.id
+) WHERE id {keys}"""
 _CELLS: Final = """
 INSERT INTO stockflow_projections_cell (model, field, state, facets, digest)
 SELECT c.model, c.field, c.state, c.facets, {digest} FROM (
@@ -95,15 +106,18 @@ class Spells(Projection):
             "true": "true" if vendor == "postgresql" else "1",
         }
         with connection.cursor() as cursor:
-            cursor.execute(_STAGE)
-            cursor.execute("DELETE FROM stockflow_turns")
-            fill(cursor, "stockflow_turns", _TURNS.format(**words), [APPLICATION, after, until])
+            empty(cursor, _STAGES)
+            events = batch(cursor, after, until).sql(vendor)
+            fill(cursor, "stockflow_turns", _TURNS.format(batch=events, **words), [])
             _add(cursor, generation.pk)
 
 
 def _add(cursor: Any, generation: int) -> None:
     """End the stays that the batch ends, and add those that it begins."""
     vendor = cursor.db.vendor
-    cursor.execute(_END.format(open=_OPEN[vendor].format(same=_SAME)), [generation])
+    fill(
+        cursor, "stockflow_ends", _ENDS.format(open=_OPEN[vendor].format(same=_SAME)), [generation]
+    )
+    cursor.execute(_END.format(keys=_KEYS[vendor]))
     cursor.execute(_CELLS.format(digest=DIGEST[vendor]))
     cursor.execute(_BEGIN, [generation])

@@ -1,0 +1,78 @@
+"""The statements of a fold: what they read of the tables, and which paths they find."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from stockflow.models import Event
+from stockflow.projections import runner
+from stockflow.projections.models import FlowCount, Path
+from stockflow.testing import sequence
+from tests.projections import histories
+from tests.projections.histories import START
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def plans() -> Iterator[list[str]]:
+    """Collect how SQLite runs each statement that changes rows."""
+    found: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.lstrip().startswith(("INSERT", "UPDATE")):
+            with connection.cursor() as cursor:
+                cursor.cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+                found.extend(row[-1] for row in cursor.cursor.fetchall())
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        yield found
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL's plan depends on sizes")
+@pytest.mark.parametrize("name", ["flow_counts", "spells"])
+def test_no_batch_reads_all_that_is_folded(name: str) -> None:
+    """SQLite has no statistics, unless somebody asks for them: it may not be left a choice."""
+    lead = uuid4()
+    Event._default_manager.bulk_create(
+        [
+            histories.event(lead, 1, START, kind="entered", source=None, target="hot"),
+            histories.event(lead, 2, START, kind="moved", source="hot", target="won"),
+        ]
+    )
+    sequence()
+
+    with plans() as found:
+        list(runner.project(names=[name], batch_size=1))
+
+    read = [
+        step
+        for step in found
+        if step.startswith("SCAN") and any(f"_{t}" in step for t in ("spell", "flowcount", "net"))
+    ]
+    assert any("SEARCH" in step for step in found)
+    assert read == []
+
+
+def test_a_cell_not_met_yet_is_not_the_outside() -> None:
+    """The path from the outside is known, the one from a new cell is not."""
+    first, second = uuid4(), uuid4()
+    Event._default_manager.bulk_create(
+        [
+            histories.event(first, 1, START, kind="reconciled", source=None, target="hot"),
+            histories.event(second, 1, START, kind="reconciled", source="cold", target="hot"),
+        ]
+    )
+    sequence()
+
+    list(runner.project(names=["flow_counts"], batch_size=1))
+
+    counted = dict(FlowCount.objects.values_list("path", "number"))
+    sources = {row.source: counted[row.pk] for row in Path.objects.all()}
+    assert sorted(sources.values()) == [1, 1]
+    assert len(sources) == 2
