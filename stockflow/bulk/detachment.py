@@ -97,8 +97,9 @@ def _reclassify(
     queryset: "models.QuerySet[Any]", keys: Sequence[Any], column: Any, value: Any
 ) -> None:
     model, using = queryset.model, queryset.db
+    rows = list(chunks.lock(model, using, keys))
     ours, name = chunks.matching(queryset, keys), chunks.key_name(model)
-    rows = [row for row in chunks.lock(model, using, keys) if getattr(row, name) in ours]
+    rows = [row for row in rows if getattr(row, name) in ours]
     closed, loaded = _closed(model, using, rows), []
     for row in rows:
         one = Loaded(row)

@@ -13,7 +13,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Outcome
 from stockflow.saving.work import Work
 from stockflow.subjects import subject_of
-from tests.crm.models import Lead
+from tests.crm.models import Lead, Rep, Source, Visit
 from tests.stockflow.reading import assert_whole, trail
 
 pytestmark = pytest.mark.django_db
@@ -63,19 +63,36 @@ def in_the_background(
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(0.7)  # until it waits for a lock
+    while thread.is_alive() and not somebody_waits():
+        thread.join(0.01)
     return thread, found
+
+
+def somebody_waits() -> bool:
+    """Return whether a transaction of this database waits for a row that another one has."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event IN ('transactionid', 'tuple')"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def done_past(rewrite: Rewrite, lead: Lead, does: Callable[[Any], Any]) -> Any:
+    """Change *lead* while it is asked for by what it was; return what became of that."""
+    with transaction.atomic():
+        Lead.objects.filter(pk=lead.pk).update(note="yours")
+        mine = Lead.objects.filter(note="mine")
+        thread, found = in_the_background(rewrite, lambda: does(mine))
+    thread.join()
+    return found[0]
 
 
 def moved_past(rewrite: Rewrite, name: str, arguments: dict[str, Any]) -> Any:
     """Change a lead while a bulk transition asks for it; return what became of that."""
     lead = Lead.objects.create(note="mine")
-    with transaction.atomic():
-        Lead.objects.filter(pk=lead.pk).update(note="yours")
-        asked = Lead.objects.filter(note="mine")
-        thread, found = in_the_background(rewrite, lambda: asked.transition(name, **arguments))
-    thread.join()
-    return found[0]
+    return done_past(rewrite, lead, lambda mine: mine.transition(name, **arguments))
 
 
 @ROW_LOCKS
@@ -97,6 +114,65 @@ def test_asking_again_is_needed(
     monkeypatch.setattr(chunks, "matching", lambda queryset, keys: set(keys))
 
     assert moved_past(unchanged, name, arguments) == Outcome(moved=1)
+
+
+def deleted(mine: Any) -> Any:
+    """Delete leads; return what was deleted, or the kind of error."""
+    try:
+        return mine.delete()[0]
+    except ConcurrentTransition as error:
+        return type(error)
+
+
+@ROW_LOCKS
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("does", "otherwise"),
+    [
+        pytest.param(deleted, ConcurrentTransition, id="closing"),
+        pytest.param(lambda mine: mine.reclassify(), 1, id="facets"),
+        pytest.param(lambda mine: mine.reclassify("temperature", {"hot": "won"}), 1, id="states"),
+    ],
+)
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_asking_again_is_needed_by_what_makes_no_transition(
+    does: Callable[[Any], Any],
+    otherwise: Any,
+    is_asked: bool,
+    rep: Rep,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the queryset no longer finds is neither closed nor reclassified."""
+    lead = Lead.objects.create(note="mine", owner=rep)
+    Rep.objects.update(team="south")
+    if not is_asked:
+        monkeypatch.setattr(chunks, "matching", lambda queryset, keys: set(keys))
+
+    assert done_past(unchanged, lead, does) == (0 if is_asked else otherwise)
+    assert (trail(lead) == ["entered >hot"]) == (is_asked or does is deleted)
+
+
+@ROW_LOCKS
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_asking_again_is_needed_where_a_relation_is_let_go(
+    is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has another one by then keeps that."""
+    source, other = (Source.objects.create(name=name) for name in ("ad", "fair"))
+    visit = Visit.objects.create(source=source)
+    if not is_asked:
+        monkeypatch.setattr(chunks, "matching", lambda queryset, keys: set(keys))
+    with transaction.atomic():
+        moved = Visit.objects.get()
+        moved.source = other
+        moved.save()
+        thread, _ = in_the_background(unchanged, source.delete)
+    thread.join()
+
+    visit.refresh_from_db()
+    assert visit.source == (other if is_asked else None)
+    assert_whole(visit)
 
 
 @ROW_LOCKS
