@@ -149,8 +149,7 @@ def _is_of_time(field: Any) -> bool:
 
 def _is_plain(rule: Any) -> bool:
     extras: Extras = rule.custom.get(Extras.KEY, Extras())
-    is_moving = isinstance(rule.target, str) and extras.restarts_clock
-    return is_moving and not rule.conditions and not rule.on_error
+    return isinstance(rule.target, str) and extras.restarts_clock and not rule.conditions
 
 
 def _is_empty(method: Any) -> bool:

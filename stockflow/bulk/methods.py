@@ -83,7 +83,7 @@ def write(
     changed: set[str] = set()
     for one in loaded:
         names = _changed(one)
-        if one.row.stock_lifecycle is None or _has_expression(one.row, names):
+        if _has_expression(one.row, names):
             late += [] if _save(one.row, using) else [one.row]
         else:
             changed |= names

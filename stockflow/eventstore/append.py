@@ -146,15 +146,13 @@ def _locked_row(connection: Any, subject: Subject, key: Key) -> tuple[str, list[
         tests["stock_changed_at"] = key.changed_at
     for name in states:
         tests[name] = key.states[name]
-    sql, adapters = _row_query(connection.alias, table, key.is_adopted, tuple(tests))
+    sql, adapters = _row_query(connection.alias, table, tuple(tests))
     given = zip(adapters, tests.values(), strict=True)
     return sql, [adapt(value, connection) for adapt, value in given]
 
 
 @lru_cache(maxsize=1024)
-def _row_query(
-    using: str, table: Any, is_adopted: bool, names: tuple[str, ...]
-) -> tuple[str, list[Adapter]]:
+def _row_query(using: str, table: Any, names: tuple[str, ...]) -> tuple[str, list[Adapter]]:
     """Return the text of :func:`_locked_row`'s query, and how each of its values is adapted.
 
     The lock comes before the events: a writer that inserted first and locked at its UPDATE
@@ -164,7 +162,6 @@ def _row_query(
     quote = connection.ops.quote_name
     fields = [meta.get_field(name) for name in names]
     tests = [f"r.{quote(field.column)} = %s" for field in fields]
-    tests += [] if is_adopted else ["r.stock_lifecycle IS NULL"]
     lock = " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
     sql = f"FROM {quote(meta.db_table)} r WHERE {' AND '.join(tests)}{lock}"
     return sql, [adapter_of(field, connection.vendor) for field in fields]

@@ -5,13 +5,16 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.db.models import ProtectedError
-from django.db.models.signals import pre_delete
+from django.db.models.signals import post_save, pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from stockflow import context
 from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock
+from tests.bulk.test_sameness import forget
 from tests.crm.models import BigLead, Lead, Order
+from tests.eventstore.tampering import unguarded
+from tests.fence.down import fence_down
 from tests.stockflow.reading import events_of, trail
 
 pytestmark = pytest.mark.django_db
@@ -39,6 +42,74 @@ def test_the_same_as_one_by_one(model: type[Lead], time: Clock) -> None:
     assert b'"key":' in bytes(mine[-1].payload or b"")
     assert not ScheduledTransition.objects.exists()
     assert not model.objects.exists()
+
+
+def test_rows_older_than_their_history() -> None:
+    """They go without a word, but for one that is adopted while others go."""
+    leads = [Lead.objects.create() for _ in range(2)]
+    with fence_down(operations=["update"]):
+        for lead in leads:
+            forget(lead)
+
+    def cool_the_other(sender: type[Lead], instance: Lead, **kwargs: object) -> None:
+        pre_delete.disconnect(cool_the_other, sender=Lead)
+        for lead in Lead.objects.exclude(pk=instance.pk):
+            lead.cool()
+            lead.save()
+
+    before = {*Event.objects.values_list("pk", flat=True)}
+    pre_delete.connect(cool_the_other, sender=Lead)
+    Lead.objects.all().delete()
+
+    kinds = Event.objects.exclude(pk__in=before).order_by("version").values_list("kind", flat=True)
+    assert list(kinds) == ["adopted", "moved", "left"]
+    assert not Lead.objects.exists()
+
+
+def test_a_field_that_was_declared_later() -> None:
+    """It has no event that could be closed."""
+    order = Order.objects.create()
+    with fence_down(operations=["update"]), unguarded() as cursor:
+        cursor.execute("DELETE FROM stockflow_event WHERE field = 'delivery'")
+        cursor.execute("UPDATE crm_order SET stock_version = 1")
+    Order.objects.all().delete()
+
+    assert trail(order) == ["entered >due", "left due>"]
+
+
+@pytest.mark.parametrize("in_bulk", [True, False])
+def test_what_a_receiver_does_as_decays_are_recorded(in_bulk: bool, time: Clock) -> None:
+    """The object leaves after that, though it is later than when the deletion began."""
+    lead = Lead.objects.create()
+    time.advance(timedelta(days=8))
+
+    def rekindle(sender: type[Lead], instance: Lead, **kwargs: object) -> None:
+        post_save.disconnect(rekindle, sender=Lead)
+        time.advance(timedelta(seconds=1))
+        instance.rekindle()
+        instance.save()
+
+    post_save.connect(rekindle, sender=Lead)
+    (Lead.objects.all() if in_bulk else Lead.objects.get()).delete()
+
+    assert trail(lead) == ["entered >hot", "moved hot>warm", "moved warm>hot", "left hot>"]
+    instants = [event.occurred_at or 0 for event in events_of(lead.stock_lifecycle)]
+    assert instants == sorted(instants)
+
+
+def test_deleted_while_it_is_deleted() -> None:
+    """By a receiver that deletes it once more: it leaves once."""
+    lead = Lead.objects.create()
+
+    def delete(sender: type[Lead], **kwargs: object) -> None:
+        pre_delete.disconnect(delete, sender=Lead)
+        Lead.objects.all().delete()
+
+    pre_delete.connect(delete, sender=Lead)
+    Lead.objects.all().delete()
+
+    assert trail(lead) == ["entered >hot", "left hot>"]
+    assert not Lead.objects.exists()
 
 
 def test_few_statements_for_all() -> None:

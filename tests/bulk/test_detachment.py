@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.deletion import Collector
-from django.db.models.signals import pre_delete
+from django.db.models.signals import post_save, pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from stockflow import context
 from stockflow.bulk import detachment
+from stockflow.errors import ConcurrentTransition
 from stockflow.testing import Clock
+from tests.bulk.test_sameness import forget
 from tests.crm.models import Call, LongVisit, Mirror, Source, Tag, Visit, no_source
+from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, events_of, last_event, trail
 
 pytestmark = pytest.mark.django_db
@@ -104,6 +107,40 @@ def test_overdue_decays_come_first(time: Clock) -> None:
 
     assert trail(visit) == ["entered >open", "moved open>closed", "reclassified closed>closed"]
     assert_whole(visit)
+
+
+def test_a_row_older_than_its_history() -> None:
+    """It lets go and stays outside of the log."""
+    source = Source.objects.create(name="ad")
+    visit = Visit.objects.create(source=source)
+    with fence_down(operations=["update"]):
+        forget(visit)
+    source.delete()
+
+    visit.refresh_from_db()
+    assert (visit.source, visit.stock_lifecycle, visit.stock_version) == (None, None, 0)
+
+
+def test_one_that_a_receiver_changes_meanwhile() -> None:
+    """Nothing is deleted where another instance was first."""
+    source = Source.objects.create(name="ad")
+    visits = [Visit.objects.create(source=source) for _ in range(2)]
+
+    def close_the_other(sender: type[Visit], instance: Visit, **kwargs: object) -> None:
+        post_save.disconnect(close_the_other, sender=Visit)
+        other = Visit.objects.exclude(pk=instance.pk).get()
+        other.close()
+        other.save()
+
+    post_save.connect(close_the_other, sender=Visit)
+    with (
+        pytest.raises(ConcurrentTransition, match=r"crm.Visit whose source is being deleted"),
+        transaction.atomic(),
+    ):
+        source.delete()
+
+    assert Source.objects.filter(name="ad").exists()
+    assert [trail(visit) for visit in visits] == [["entered >open"]] * 2
 
 
 def test_few_statements_for_all() -> None:

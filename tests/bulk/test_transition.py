@@ -2,22 +2,25 @@
 
 import json
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection, models, transaction
-from django.db.models.signals import post_save
+from django.db.models.signals import post_save, pre_save
 from django.test.utils import CaptureQueriesContext
-from django_fsm.signals import post_transition
+from django_fsm import TransitionNotAllowed
+from django_fsm.signals import post_transition, pre_transition
 
-from stockflow import context
+from stockflow import context, testing
 from stockflow.domain.errors import InvalidInstant, LateEntry, UnknownTransition
-from stockflow.models import Outcome
+from stockflow.models import Outcome, StockField
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Careful, HotLead, Lead, Order, Rep, Stamped, Ticket
-from tests.stockflow.reading import assert_whole, last_event, timers_of, trail
+from tests.bulk.test_sameness import forget
+from tests.crm.models import BigLead, Careful, HotLead, Lead, Order, Rep, Stamped, Ticket, Trial
+from tests.fence.down import fence_down
+from tests.stockflow.reading import assert_whole, facets_of, last_event, timers_of, trail
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +77,30 @@ def test_outcomes_are_counted() -> None:
     assert Lead.objects.transition("win", amount=1) == Outcome(not_allowed=3, condition_false=1)
 
 
+def test_a_condition_of_an_empty_method() -> None:
+    """It is asked of each object too."""
+    for ready in (True, False):
+        Trial.objects.create(state="over", ready=ready)
+
+    assert Trial.objects.transition("drop") == Outcome(moved=1, condition_false=1)
+
+
+@pytest.mark.parametrize(
+    "asks", [lambda lead, by: None, lambda lead, *, by: None], ids=["by place", "by name"]
+)
+def test_arguments_of_an_empty_method(asks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called as it asks, or not at all."""
+    lead = Lead.objects.create()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'by'"):
+        Lead.objects.transition("cool", by="ada")
+    monkeypatch.setattr(vars(Lead.cool)["__wrapped__"], "__code__", asks.__code__)
+    with pytest.raises(TypeError, match=r"missing 1 required .*'by'"):
+        Lead.objects.transition("cool")
+
+    assert trail(lead) == ["entered >hot"]
+    assert Lead.objects.transition("cool", by="ada") == Outcome(moved=1)
+
+
 def test_who_lacks_a_permission_moves_nothing() -> None:
     """Both the model's own and the transition's are asked for; without a user, neither."""
     lead, user = Lead.objects.create(), User.objects.create(username="ada")
@@ -86,6 +113,15 @@ def test_who_lacks_a_permission_moves_nothing() -> None:
     assert Lead.objects.transition("win", user=user, amount=1) == Outcome(denied=1)
     assert Lead.objects.transition("cool", user=user) == Outcome(moved=1)
     assert Lead.objects.transition("win", amount=1) == Outcome(moved=1)
+
+
+def test_a_permission_that_asks_the_object() -> None:
+    """Not even who may do all else moves what it refuses."""
+    Stamped.objects.create()
+    user = User.objects.create(username="ada", is_superuser=True)
+
+    assert Stamped.objects.transition("seal", user=user) == Outcome(denied=1)
+    assert Stamped.objects.transition("seal") == Outcome(moved=1)
 
 
 def test_a_denied_object_is_left_as_it_is(time: Clock) -> None:
@@ -107,6 +143,40 @@ def test_overdue_decays_come_first(time: Clock) -> None:
     assert Lead.objects.transition("chill") == Outcome(moved=1)
     lead.refresh_from_db()
     assert trail(lead) == ["entered >hot", "moved hot>warm", "moved warm>cold"]
+    assert_whole(lead)
+
+
+def test_overdue_decays_come_before_permissions(time: Clock) -> None:
+    """What a user may do is asked of where the object is by then."""
+    lead, user = Lead.objects.create(), User.objects.create(username="ada", is_superuser=True)
+    time.advance(timedelta(days=8))
+
+    assert Lead.objects.transition("chill", user=user) == Outcome(moved=1)
+    assert trail(lead) == ["entered >hot", "moved hot>warm", "moved warm>cold"]
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("cool", {}), ("win", {"amount": 1})])
+def test_a_row_older_than_its_history(name: str, arguments: dict[str, Any]) -> None:
+    """It is adopted in its old state first."""
+    lead = Lead.objects.create()
+    with fence_down(operations=["update"]):
+        forget(lead)
+
+    assert Lead.objects.transition(name, **arguments) == Outcome(moved=1)
+    lead.refresh_from_db()
+    assert trail(lead) == ["adopted >hot", f"moved hot>{lead.temperature}"]
+    assert_whole(lead)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("cool", {}), ("win", {"amount": 1})])
+def test_a_clock_that_lags(name: str, arguments: dict[str, Any], time: Clock) -> None:
+    """An object's instants stay in order: it happened no earlier than what was before."""
+    lead = Lead.objects.create()
+    time.advance(-timedelta(hours=1))
+    Lead.objects.transition(name, **arguments)
+
+    lead.refresh_from_db()
+    assert lead.temperature_since == time.at + timedelta(hours=1)
     assert_whole(lead)
 
 
@@ -135,8 +205,38 @@ def test_late_entries(time: Clock, name: str, arguments: dict[str, Any]) -> None
 
     with context(at=began), pytest.raises(LateEntry):
         Lead.objects.transition("lose")
-    with context(at=time.at + timedelta(days=9)), pytest.raises(InvalidInstant):
-        Lead.objects.transition("lose")
+    with context(at=time.at + timedelta(hours=1)), pytest.raises(InvalidInstant):
+        Lead.objects.transition(name, **arguments)
+
+
+def test_a_late_entry_at_the_instant_of_a_decay(time: Clock) -> None:
+    """It is refused, as an object refuses it: there what is called would have come first."""
+    lead = Lead.objects.create()
+    decayed = time.at + timedelta(days=7)
+    time.advance(timedelta(days=8))
+    testing.run_due()
+    with context(at=decayed), pytest.raises(LateEntry, match=r"the decay 'cool' was recorded at"):
+        Lead.objects.transition("chill")
+
+    assert trail(lead) == ["entered >hot", "moved hot>warm"]
+
+
+@pytest.mark.parametrize(("is_own", "name"), [(False, "ping"), (True, "rekindle")])
+def test_what_a_transition_calls_must_be_allowed(is_own: bool, name: str) -> None:
+    """Where another transition, or another object's, is not, that is an error and no outcome."""
+    lead, won = Lead.objects.create(note="mine"), Lead.objects.create(temperature="won")
+
+    def hear(sender: type[Lead], instance: Lead, **kwargs: object) -> None:
+        getattr(instance if is_own else won, name)()
+
+    post_transition.connect(hear, sender=Lead)
+    try:
+        with pytest.raises(TransitionNotAllowed, match=name):
+            Lead.objects.filter(note="mine").transition("ping")
+    finally:
+        post_transition.disconnect(hear, sender=Lead)
+
+    assert trail(lead) == ["entered >hot"]
 
 
 def test_a_method_that_raises_undoes_its_chunk_only() -> None:
@@ -162,7 +262,8 @@ def test_a_method_that_raises_undoes_its_chunk_only() -> None:
     assert Lead.objects.transition("cool", chunk_size=2) == Outcome(moved=2, not_allowed=2)
 
 
-def test_receivers_of_saves_hear_each() -> None:
+@pytest.mark.parametrize("signal", [pre_save, post_save, pre_transition, post_transition])
+def test_receivers_hear_each(signal: Any) -> None:
     """Who listens to saves or transitions hears of bulk ones too."""
     Lead.objects.bulk_create([Lead(), Lead()])
     heard: list[str] = []
@@ -170,13 +271,28 @@ def test_receivers_of_saves_hear_each() -> None:
     def hear(sender: type[Lead], **kwargs: object) -> None:
         heard.append(sender.__name__)
 
-    post_save.connect(hear, sender=Lead)
+    signal.connect(hear, sender=Lead)
     try:
         Lead.objects.transition("cool")
     finally:
-        post_save.disconnect(hear, sender=Lead)
+        signal.disconnect(hear, sender=Lead)
 
     assert heard == ["Lead", "Lead"]
+
+
+@pytest.mark.parametrize("name", ["save_base", "_save_table", "_do_update"])
+def test_what_a_model_does_as_it_saves_is_done(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However deep it puts it."""
+    lead, plain, saved = Lead.objects.create(), getattr(Lead, name), list[Any]()
+
+    def save(lead: Lead, *args: Any, **kwargs: Any) -> Any:
+        saved.append(lead.pk)
+        return plain(lead, *args, **kwargs)
+
+    monkeypatch.setattr(Lead, name, save)
+    Lead.objects.transition("cool")
+
+    assert saved == [lead.pk]
 
 
 def test_a_method_that_saves_its_siblings_makes_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +399,132 @@ def test_auto_now_is_kept_up(name: str) -> None:
     assert lamp.updated_at > before
 
 
+def test_a_value_that_the_database_computes() -> None:
+    """A method may leave that to it, as it may before a save."""
+    leads = [Lead.objects.create(amount=amount) for amount in (1, 2)]
+
+    assert Lead.objects.transition("win", amount=models.F("amount") + 10) == Outcome(moved=2)
+    for lead, amount in zip(leads, (11, 12), strict=True):
+        lead.refresh_from_db()
+        assert lead.amount == amount
+        assert_whole(lead)
+
+
+def test_a_field_with_a_value_of_its_own_at_each_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the instance, since the value may hang on it."""
+
+    class Counted(models.CharField):  # type: ignore[type-arg]  # Django itself has no arguments
+        def pre_save(self, model_instance: Any, add: bool) -> str:
+            model_instance.note += "+"
+            return str(model_instance.note)
+
+    lead = Lead.objects.create(note="a")
+    monkeypatch.setattr(Lead._meta.get_field("note"), "__class__", Counted)
+    Lead.objects.transition("cool")
+
+    lead.refresh_from_db()
+    assert lead.note == "a+"
+
+
+def test_a_time_of_its_own_at_each_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is each time the clock's."""
+
+    class Fixed(models.DateTimeField):  # type: ignore[type-arg]  # as above
+        def pre_save(self, model_instance: Any, add: bool) -> datetime:
+            at: datetime = model_instance.state_since
+            model_instance.updated_at = at
+            return at
+
+    lamp = Stamped.objects.create()
+    monkeypatch.setattr(Stamped._meta.get_field("updated_at"), "__class__", Fixed)
+    Stamped.objects.transition("off")
+
+    lamp.refresh_from_db()
+    assert lamp.updated_at == lamp.state_since
+
+
+def test_a_column_that_holds_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its facet is what the object shows, as in a save; the fence knows the column alone."""
+
+    class Loud(models.CharField):  # type: ignore[type-arg]  # as above
+        def from_db_value(self, value: str, *args: Any) -> str:
+            return value.upper()
+
+    lead = Lead.objects.create()
+    monkeypatch.setattr(Lead._meta.get_field("channel"), "__class__", Loud)
+    with fence_down():
+        Lead.objects.transition("cool")
+
+    assert (facets_of(last_event(lead))[1] or {})["channel"] == "WEB"
+
+
+def test_a_value_that_is_changed_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written, though it is the very object that was loaded."""
+
+    class Listed(models.CharField):  # type: ignore[type-arg]  # as above
+        def from_db_value(self, value: str, *args: Any) -> list[str]:
+            return value.split()
+
+        def get_prep_value(self, value: list[str]) -> str:
+            return " ".join(value)
+
+    def add(sender: type[Lead], instance: Any, **kwargs: object) -> None:
+        instance.note.append("b")
+
+    Lead.objects.create(note="a")
+    monkeypatch.setattr(Lead._meta.get_field("note"), "__class__", Listed)
+    post_transition.connect(add, sender=Lead)
+    try:
+        Lead.objects.transition("ping")
+    finally:
+        post_transition.disconnect(add, sender=Lead)
+
+    assert list(Lead.objects.values_list("note", flat=True)) == [["a", "b"]]
+
+
+def test_a_stock_field_of_one_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does when a state is entered is done for each object."""
+    entered: list[str] = []
+
+    class Loud(StockField):
+        def set_state(self, instance: Any, state: Any) -> None:
+            entered.append(state)
+            super().set_state(instance, state)
+
+    Lead.objects.bulk_create([Lead(), Lead()])
+    monkeypatch.setattr(Lead._meta.get_field("temperature"), "__class__", Loud)
+    Lead.objects.transition("cool")
+
+    assert entered == ["warm", "warm"]
+
+
+def test_what_is_wrapped_around_a_transition_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it hands on what django-fsm knows of the method."""
+    lead, plain, called = Lead.objects.create(), Lead.cool, list[Any]()
+
+    def cool(lead: Lead) -> None:
+        called.append(lead.pk)
+        plain(lead)
+
+    vars(cool).update(vars(plain))
+    monkeypatch.setattr(Lead, "cool", cool)
+
+    assert Lead.objects.transition("cool") == Outcome(moved=1)
+    assert called == [lead.pk]
+
+
+def test_a_clock_that_goes_on(time: Clock) -> None:
+    """From a state to itself a decay stays due when it was, where so declared."""
+    trial = Trial.objects.create(state="dropped")
+    due_at = trial.state_due_at
+    time.advance(timedelta(days=1))
+
+    assert Trial.objects.transition("remember") == Outcome(moved=1)
+    trial.refresh_from_db()
+    assert trial.state_due_at == due_at
+    assert_whole(trial)
+
+
 def test_a_save_of_its_own_is_called() -> None:
     """What it does happens in bulk too."""
     careful = Careful.objects.create()
@@ -295,11 +537,13 @@ def test_a_save_of_its_own_is_called() -> None:
 
 def test_orders_with_delays_of_their_own(time: Clock) -> None:
     """A delay that asks the object takes the instance; a calendar one does not."""
-    order = Order.objects.create()
+    order = Order.objects.create(deadline=time.at + timedelta(days=5))
     assert Order.objects.transition("dun") == Outcome(moved=1)
+    assert Order.objects.transition("wait_again") == Outcome(moved=1)
 
     order.refresh_from_db()
     assert timers_of(order)["payment"].transition == "write_off"
+    assert order.delivery_due_at == order.deadline
     assert_whole(order)
     big = BigLead.objects.create()
     assert BigLead.objects.transition("offer") == Outcome(moved=1)

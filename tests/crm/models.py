@@ -477,6 +477,9 @@ class Trial(StockflowModel):
     )
     def call(self) -> None: ...
 
+    @transition(state, source="dropped", target="dropped", restarts_clock=False)
+    def remember(self) -> None: ...
+
     @transition(
         state,
         source="dropped",
@@ -527,9 +530,9 @@ class Visit(StockflowModel):
 
 
 class LongVisit(Visit):
-    """A child with a field that its parent's relation splits."""
+    """A child with a field that its parent's relations split: by what is behind, and by the key."""
 
-    pages = StockField(default="few", facets=["source__name"])
+    pages = StockField(default="few", facets=["source__name", "other"])
 
     @transition(pages, source="few", target="many")
     def read(self) -> None: ...

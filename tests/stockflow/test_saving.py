@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from django import VERSION
 from django.db import DatabaseError, IntegrityError, NotSupportedError, connection, transaction
+from django.db.models import QuerySet
 
 from stockflow.domain.errors import StockflowError, UnknownState
 from stockflow.errors import ConcurrentTransition
@@ -497,6 +498,26 @@ def test_two_adopters_conflict(unadopted: Lead) -> None:
         unadopted.save()
 
     assert_whole(other)
+
+
+@pytest.mark.parametrize("by_django", [False, True])
+def test_a_lifecycle_that_came_behind_the_log_stays(
+    unadopted: Lead, by_django: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As raw SQL may give one to a row that still has no version."""
+    monkeypatch.setattr(Lead._meta, "select_on_save", by_django)
+    lifecycle = uuid4()
+    with fence_down(operations=["update"]):
+        QuerySet(Lead).update(stock_lifecycle=lifecycle)
+    unadopted.chill()
+    with (
+        pytest.raises(ConcurrentTransition, match="adopted by another writer"),
+        transaction.atomic(),
+    ):
+        unadopted.save()
+
+    assert Lead.objects.get().stock_lifecycle == lifecycle
+    assert not Event.objects.exists()
 
 
 def test_an_old_row_that_is_deleted_leaves_no_event(unadopted: Lead) -> None:

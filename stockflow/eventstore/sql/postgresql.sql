@@ -61,13 +61,12 @@ BEGIN
     IF its_version > 1 THEN
         SELECT model, field, target_facets INTO last_model, last_field, last_facets
         FROM stockflow_event
-        WHERE application = 'stockflow' AND originator = of_originator AND version < its_version
+        WHERE application = 'stockflow' AND originator = of_originator
         ORDER BY version DESC LIMIT 1;
         IF last_field <> its_field THEN
             SELECT target_facets INTO last_facets
             FROM stockflow_event
             WHERE application = 'stockflow' AND originator = of_originator AND field = its_field
-              AND version < its_version
             ORDER BY version DESC LIMIT 1;
         END IF;
     END IF;
