@@ -29,7 +29,7 @@ built AS (
     SELECT e.originator, e.version, e.source, e.target, e.target_facets AS facets,
            e.occurred_at AS at, {UNSEEN.format(e="e.")} AS is_unseen, {{turns}} AS turns
     FROM ({LATE.format(serving="built")}) late {{event}} CROSS JOIN asked a
-    WHERE e.id = late.event AND e.model = a.model AND e.field = a.field
+    WHERE e.model = a.model AND e.field = a.field
 )"""
 
 # At an instant, a stay that ended later still goes on, and nobody has seen its end.

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connection
 
+from stockflow.domain.instants import to_micros
 from stockflow.models import Event
-from stockflow.projections import runner
-from stockflow.projections.models import FlowCount, Path
-from stockflow.testing import sequence
+from stockflow.projections import Stock, runner
+from stockflow.projections.models import FlowCount, Path, Spell
+from stockflow.testing import clock, sequence
+from tests.crm.models import Lead
 from tests.projections import histories
 from tests.projections.histories import START
 
@@ -76,3 +79,50 @@ def test_a_cell_not_met_yet_is_not_the_outside() -> None:
     sources = {row.source: counted[row.pk] for row in Path.objects.all()}
     assert sorted(sources.values()) == [1, 1]
     assert len(sources) == 2
+
+
+def test_versions_tell_the_order_of_stays() -> None:
+    """Whatever the order of positions: a log brought from elsewhere may have them otherwise."""
+    lead = uuid4()
+    Event._default_manager.bulk_create(
+        [
+            histories.event(lead, 2, START, kind="moved", source="hot", target="won"),
+            histories.event(lead, 1, START, kind="entered", source=None, target="hot"),
+        ]
+    )
+    sequence()
+
+    list(runner.project(names=["spells"]))
+
+    stays = Spell.objects.order_by("version").values_list("version", "exit_to", "left_at")
+    assert list(stays) == [(1, "won", to_micros(START)), (2, None, None)]
+
+
+@pytest.mark.parametrize("folded", [1, 2])
+def test_what_is_being_built_neither_answers_nor_is_ended(declared: Any, folded: int) -> None:
+    """Rows of two generations stand side by side until one of them serves."""
+    lead, at, left = uuid4(), START + timedelta(days=1), START + timedelta(days=2)
+    hot = Stock("hot_leads", Lead.temperature, states=["hot"])
+    Event._default_manager.bulk_create(
+        [
+            histories.event(lead, 1, START, kind="entered", source=None, target="hot"),
+            histories.event(uuid4(), 1, START, kind="entered", source=None, target="hot"),
+            histories.event(lead, 2, left, kind="moved", source="hot", target="won"),
+        ]
+    )
+    sequence()
+    with clock(left + timedelta(days=2)):
+        list(runner.project(names=["flow_counts", "spells"], batch_size=2))
+        for name in ("flow_counts", "spells"):
+            begun = runner.rebuild(names=[name], batch_size=1)
+            for _ in range(folded):
+                next(begun)
+
+        assert (hot.count(at), hot.count()) == (2, 1)
+        assert [row.value for row in hot.inflow(START, at, every="day")] == [2]
+        assert (len(hot.members(at)), len(hot.stays())) == (2, 2)
+        assert sorted(stay.exit_to or "" for stay in hot.stays()) == ["", "won"]
+        for name in ("flow_counts", "spells"):
+            list(runner.rebuild(names=[name], batch_size=1))
+        assert (hot.count(at), len(hot.members(at)), len(hot.members())) == (2, 2, 1)
+        assert sum(stay.left is None for stay in hot.stays()) == 1

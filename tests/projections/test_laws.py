@@ -41,11 +41,21 @@ class Laws(AnyOrder):
         sequence()
         list(runner.rebuild(batch_size=5))
 
-    @rule(name=st.sampled_from(["cool", "rekindle"]), days=st.integers(0, 9))
-    def move_many(self, name: str, days: int) -> None:
+    @rule(channels=st.lists(st.sampled_from(["web", "fair"]), min_size=1, max_size=3))
+    def create_many(self, channels: list[str]) -> None:
+        self.time.advance(TICK)
+        leads = Lead.objects.bulk_create(Lead(channel=channel) for channel in channels)
+        self.lifecycles.update(lead.stock_lifecycle for lead in leads)
+
+    @rule(
+        model=st.sampled_from([Lead, BigLead]),
+        name=st.sampled_from(["cool", "rekindle"]),
+        days=st.integers(0, 9),
+    )
+    def move_many(self, model: Any, name: str, days: int) -> None:
         self.time.advance(timedelta(days=days) + TICK)
         with suppress(ConcurrentTransition), transaction.atomic():
-            BigLead.objects.transition(name)
+            model.objects.transition(name)
 
     @rule(number=st.integers(0, 1))
     def delete_many(self, number: int) -> None:
@@ -99,7 +109,7 @@ class Laws(AnyOrder):
         level = self.stock.count()
         stays = self.stock.stays(merged=False)
         assert level == len(self.stock.members()) == sum(stay.left is None for stay in stays)
-        assert level == BigLead.objects.filter(temperature__in=STATES).count()
+        assert level == Lead.objects.filter(temperature__in=STATES).count()
 
 
 @pytest.mark.django_db

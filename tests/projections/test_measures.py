@@ -28,7 +28,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
 FIRST, END = START + timedelta(days=2), START + timedelta(days=9)
 NOWS = [START + timedelta(days=1, hours=7), START + timedelta(days=5, hours=7), NOW]
 states = st.sets(st.sampled_from(STATES), min_size=1)
-grains = st.sampled_from(["day", "week", "month", timedelta(hours=31)])
+grains = st.sampled_from(["day", "week", "month", "quarter", "year", timedelta(hours=31)])
+stretches = grains.map(lambda every: (every, END)) | st.just(("hour", FIRST + timedelta(days=2)))
+zones = st.sampled_from(["Europe/Berlin", "Asia/Kathmandu", "America/Havana"]).map(ZoneInfo)
 splits = st.sampled_from([None, "channel"])
 
 
@@ -44,9 +46,11 @@ def stock_of(declared: Any, states: Any = ("hot",)) -> Stock:
     return Stock("stock", Lead.temperature, states=states)
 
 
-def cut_until(now: datetime, every: Grain | timedelta) -> list[tuple[int, int, int]]:
+def cut_until(
+    now: datetime, end: datetime, every: Grain | timedelta, tz: ZoneInfo
+) -> list[tuple[int, int, int]]:
     """Return start, end and elapsed time of each bucket that has begun, the end just after now."""
-    cut = [b for b in buckets(FIRST, END, every, BERLIN) if b.start <= now]
+    cut = [b for b in buckets(FIRST, end, every, tz) if b.start <= now]
     until = to_micros(now)
     return [
         (to_micros(s), min(to_micros(e), until + 1), min(to_micros(e), until) - to_micros(s))
@@ -82,24 +86,32 @@ def expected(brute: Brute, start: int, end: int, elapsed: int) -> dict[str, Any]
 
 
 @quick
-@given(events=histories, states=states, every=grains, by=splits, now=st.sampled_from(NOWS))
+@given(
+    events=histories,
+    states=states,
+    stretch=stretches,
+    by=splits,
+    now=st.sampled_from(NOWS),
+    tz=zones,
+)
 def test_measures_are_brute_force(
     declared: Any,
     events: list[Event],
     states: set[str],
-    every: Grain | timedelta,
+    stretch: tuple[Grain | timedelta, datetime],
     by: str | None,
     now: datetime,
+    tz: ZoneInfo,
 ) -> None:
-    """Also in a running bucket, of which only the part until now counts."""
-    stock = stock_of(declared, states)
+    """In any zone, also in a running bucket, of which only the part until now counts."""
+    stock, (every, end) = stock_of(declared, states), stretch
     with clock(now), logged(events):
         found = {
-            name: getattr(stock, name)(FIRST, END, every=every, tz=BERLIN, by=by)
+            name: getattr(stock, name)(FIRST, end, every=every, tz=tz, by=by)
             for name in expected(Brute([], states, whole, None), 0, 0, 0)
         }
-        peaks = stock.extremes(FIRST, END, every=every, tz=BERLIN, by=by)
-    cut = cut_until(now, every)
+        peaks = stock.extremes(FIRST, end, every=every, tz=tz, by=by)
+    cut = cut_until(now, end, every, tz)
 
     for name, series in found.items():
         assert len(series) == len(cut) * len({row.facet for row in series})
