@@ -16,6 +16,7 @@ from stockflow.projections import registry
 
 if TYPE_CHECKING:
     from stockflow.fields import StockReference
+    from stockflow.projections.stocks import Stock
 
 
 class Facet:
@@ -31,7 +32,8 @@ class Facet:
     Args:
         slug: What identifies it among the facets; ``by=`` takes it as well.
         lookup: The facet as the field declares it; the slug where it is not given. Where the
-            facet is given with a prefix, as ``(team, "owner")``, it follows after that.
+            facet is given with a prefix, as ``(team, "owner")``, it follows after that. Once
+            ``facets=`` of a stock or process has the pair, the facet alone will do for its field.
         name: What to show; made from the slug where it is not given.
         labels: What to show for its values; a value without one is shown as it is.
         values: The values that it may have: a list, or a flat ``values_list()``, which is
@@ -146,10 +148,14 @@ def facet_of(by: By | None) -> Facet | None:
     return registry.declared.facets.get(by) if isinstance(by, str) else by
 
 
-def facet_with(lookup: str) -> Facet | None:
-    """Return the declared facet of *lookup*, the first if there are several."""
-    named = (one for one in registry.declared.facets.values() if one.lookup == lookup)
-    return next(named, None)
+def facets_on(reference: "StockReference") -> dict[str, Facet]:
+    """Return the declared facets of a stock field by their lookups there, the first of each."""
+    found: dict[str, Facet] = {}
+    for facet in registry.declared.facets.values():
+        path = _path_of(reference, facet)
+        if path in reference.facets:
+            found.setdefault(path, facet)
+    return found
 
 
 def checked_value(reference: "StockReference", by: By, value: Any) -> str:
@@ -177,19 +183,50 @@ def checked_value(reference: "StockReference", by: By, value: Any) -> str:
 def lookup_of(reference: "StockReference", by: By | None) -> str | None:
     """Return the lookup that *by* means for a stock field.
 
+    A facet without its prefix is found where stocks or processes of the field give it one.
+
     Raises:
         UnknownFacet: If the field does not declare it.
     """
     if by is None or (isinstance(by, str) and by in reference.facets):
         return by
-    facet, prefix = facet_of(by), by[1] if isinstance(by, tuple) else ""
-    if isinstance(facet, Facet) and facet.path(prefix) in reference.facets:
-        return facet.path(prefix)
+    path = _path_of(reference, by)
+    if path in reference.facets:
+        return path
     known = ", ".join(map(repr, reference.facets)) or "none"
     raise UnknownFacet(
         f"{reference.label} declares no facet {by!r} (it declares: {known}): "
         "add it to facets= of the field, to be recorded from then on."
     )
+
+
+def _path_of(reference: "StockReference", by: By) -> str:
+    if isinstance(by, tuple):
+        return by[0].path(by[1])
+    facet = facet_of(by)
+    if facet is None:
+        return str(by)
+    given = set() if facet.lookup in reference.facets else _given(reference, facet)
+    return given.pop() if len(given) == 1 else facet.lookup
+
+
+def _given(reference: "StockReference", facet: Facet) -> set[str]:
+    """Return the lookups of *facet* that stocks and processes of the field give a prefix."""
+    declared = registry.declared
+    splits = [
+        *(stock.facets for stock in declared.stocks.values() if _is_of(stock, reference)),
+        *(
+            process.splits
+            for process in declared.processes.values()
+            if any(_is_of(stock, reference) for stock in process.stocks)
+        ),
+    ]
+    pairs = (by for own in splits for by in own if isinstance(by, tuple))
+    return {one.path(prefix) for one, prefix in pairs if one is facet}
+
+
+def _is_of(stock: "Stock", reference: "StockReference") -> bool:
+    return not stock.is_sampled and stock.reference.field == reference.field
 
 
 def is_declared(reference: "StockReference", by: By) -> bool:

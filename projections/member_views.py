@@ -13,7 +13,7 @@ from django.views.generic import DetailView
 
 from stockflow.audit import length
 from stockflow.projections import registry
-from stockflow.projections.facets import Facet
+from stockflow.projections.facets import Facet, facets_on
 from stockflow.projections.rows_now import rows_of
 from stockflow.projections.sequences import SequenceMixin, StockSelectionMixin, StockSequencerView
 from stockflow.projections.stocks import Stock
@@ -41,8 +41,7 @@ class _OfStock(StockSelectionMixin):
         return [self.stock]
 
     def get_facets(self) -> Iterable[Facet]:
-        known = self.stock.reference.facets
-        return [one for one in registry.declared.facets.values() if one.lookup in known]
+        return facets_on(self.stock.reference).values()
 
 
 class WalkView(_OfStock, StockSequencerView):

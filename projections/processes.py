@@ -9,7 +9,8 @@ from stockflow.errors import InvalidDeclaration
 from stockflow.projections import registry
 from stockflow.projections.alluvials import AlluvialRow, alluvial
 from stockflow.projections.answers import Series
-from stockflow.projections.facets import By, Facet, lookup_of
+from stockflow.projections.declaring import check_splits, checked_facets
+from stockflow.projections.facets import By, facet_of
 from stockflow.projections.flows import Flow
 from stockflow.projections.level_series import level_series
 from stockflow.projections.measured import Cutting
@@ -31,7 +32,8 @@ class Process:
         slug: What identifies it among the processes.
         stocks: Its stocks, in the order in which to show them.
         flows: Its flows.
-        facets: What its page can be split by; every stock's field declares them.
+        facets: What its page can be split by, some with the prefix that leads to them; every
+            stock's field declares them.
         name: What to show; made from the slug where it is not given.
         description: What to say about it.
 
@@ -47,12 +49,14 @@ class Process:
         *,
         stocks: Iterable[Stock],
         flows: Iterable[Flow] = (),
-        facets: Iterable[Facet] = (),
+        facets: Iterable[By] = (),
         name: str = "",
         description: str = "",
     ) -> None:
         self.slug, self.description = slug, description
-        self.stocks, self.flows, self.facets = tuple(stocks), tuple(flows), tuple(facets)
+        self.stocks, self.flows = tuple(stocks), tuple(flows)
+        self.splits = checked_facets("Process", slug, facets)
+        self.facets = tuple(filter(None, map(facet_of, self.splits)))
         self._check()
         registry.register(registry.declared.processes, self)
         self.name = name or registry.readable(slug)
@@ -131,7 +135,7 @@ class Process:
         return report(self, start, end, every=every, by=by, tz=tz)
 
     def _check(self) -> None:
-        for kind, given in (Stock, self.stocks), (Flow, self.flows), (Facet, self.facets):
+        for kind, given in (Stock, self.stocks), (Flow, self.flows):
             for one in given:
                 if not isinstance(one, kind):
                     raise InvalidDeclaration(
@@ -150,6 +154,4 @@ class Process:
                 f"Process {self.slug!r} has stocks in the databases {', '.join(aliases)}, and one "
                 "statement answers it: declare a process for each."
             )
-        for facet in self.facets:
-            for stock in self.stocks:
-                lookup_of(stock.reference, facet)
+        check_splits([stock.reference for stock in self.stocks], self.splits)

@@ -99,6 +99,6 @@ def _facet(process: "Process", by: By | None) -> Facet | None:
         return by
     lookup = lookup_of(process.stocks[0].reference, by)
     for facet in process.facets:
-        if by == facet.slug or lookup == facet.lookup:
+        if lookup == lookup_of(process.stocks[0].reference, facet):
             return facet
     return None

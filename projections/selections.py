@@ -12,7 +12,7 @@ from django.http import QueryDict
 from stockflow.domain.cells import NOT_RECORDED
 from stockflow.errors import InvalidSelection
 from stockflow.projections.counting import slug_of
-from stockflow.projections.facets import By, Facet, facet_of, lookup_of
+from stockflow.projections.facets import By, Facet, facet_of, is_declared, lookup_of
 from stockflow.projections.rows_now import rows_of
 
 if TYPE_CHECKING:
@@ -233,8 +233,11 @@ class FacetForm(forms.Form):
             self.fields[STOCK] = forms.ChoiceField(label="Stock", choices=choices)
         offered_facets = [] if selection.stock.is_sampled else list(facets)
         for facet in offered_facets:
-            path = selection.stock.reference.facets.get(facet.lookup)
-            if path is not None and not path.is_fixed:
+            reference = selection.stock.reference
+            if (
+                is_declared(reference, facet)
+                and not reference.facets[str(lookup_of(reference, facet))].is_fixed
+            ):
                 self.fields[PREFIX + facet.slug] = _facet_field(selection.stock, facet)
         for name in selected:
             if name not in self.fields:

@@ -15,9 +15,8 @@ from django.utils.html import format_html
 from stockflow.admin import StockflowAdmin
 from stockflow.domain.errors import StockflowError
 from stockflow.machines import machine_of
-from stockflow.projections import registry
 from stockflow.projections.entries import EntryAdmin
-from stockflow.projections.facets import Facet
+from stockflow.projections.facets import Facet, facets_on
 from stockflow.projections.rows_now import rows_of
 from stockflow.projections.selections import PREFIX, FacetSelection, label_of, text_of
 from stockflow.projections.stocks import Stock
@@ -84,7 +83,8 @@ class StockAdmin(EntryAdmin, StockflowAdmin):  # type: ignore[misc]  # one style
     def get_list_filter(self, request: HttpRequest) -> Any:
         if self.list_filter:
             return self.list_filter
-        return [_filter_of(self.stock, facet) for facet in facets_of_rows(self.stock)]
+        facets = facets_of_rows(self.stock)
+        return [_filter_of(self.stock, lookup, facet) for lookup, facet in facets.items()]
 
     def get_list_select_related(self, request: HttpRequest) -> Any:
         paths = (self.stock.reference.facets[lookup].hops for lookup, _ in self._lookups())
@@ -122,7 +122,7 @@ class StockAdmin(EntryAdmin, StockflowAdmin):  # type: ignore[misc]  # one style
         return any(rule.delay is not None and rule.source in self.stock.states for rule in rules)
 
     def _lookups(self) -> Iterator[tuple[str, Facet | None]]:
-        declared = {facet.lookup: facet for facet in facets_of_rows(self.stock)}
+        declared = facets_of_rows(self.stock)
         for lookup, path in self.stock.reference.facets.items():
             if not path.is_fixed:
                 yield lookup, declared.get(lookup)
@@ -152,14 +152,10 @@ class SampledStockAdmin(EntryAdmin):
         return rows.order_by(*ordering) if ordering else rows
 
 
-def facets_of_rows(stock: Stock) -> list[Facet]:
+def facets_of_rows(stock: Stock) -> dict[str, Facet]:
     """Return the declared facets that the stock's rows have, one for each lookup."""
-    paths = stock.reference.facets
-    found: dict[str, Facet] = {}
-    for facet in registry.declared.facets.values():
-        if facet.lookup in paths and not paths[facet.lookup].is_fixed:
-            found.setdefault(facet.lookup, facet)
-    return list(found.values())
+    paths, found = stock.reference.facets, facets_on(stock.reference)
+    return {lookup: facet for lookup, facet in found.items() if not paths[lookup].is_fixed}
 
 
 def _column(lookup: str, facet: Facet | None) -> Callable[[Any], str]:
@@ -174,7 +170,7 @@ def _column(lookup: str, facet: Facet | None) -> Callable[[Any], str]:
     return admin.display(description=title, ordering=lookup)(column)
 
 
-def _filter_of(stock: Stock, facet: Facet) -> type[admin.SimpleListFilter]:
+def _filter_of(stock: Stock, lookup: str, facet: Facet) -> type[admin.SimpleListFilter]:
     """Return the filter by *facet*: the values that members have, with how many have each."""
 
     class FacetFilter(admin.SimpleListFilter):
@@ -183,7 +179,7 @@ def _filter_of(stock: Stock, facet: Facet) -> type[admin.SimpleListFilter]:
 
         def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
             rows = model_admin.get_queryset(request).order_by()
-            values = rows.values_list(facet.lookup, flat=True).distinct()
+            values = rows.values_list(lookup, flat=True).distinct()
             named = [(text_of(value), label_of(facet, value)) for value in values]
             return sorted(named, key=lambda pair: pair[1])
 

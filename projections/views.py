@@ -21,14 +21,13 @@ from django.views.decorators.http import require_safe
 from stockflow import conf
 from stockflow.projections import registry
 from stockflow.projections.answers import Member
-from stockflow.projections.facets import facet_with
+from stockflow.projections.facets import Facet, facets_on
 from stockflow.projections.forms import InstantForm, RangeForm
 from stockflow.projections.member_rows import member_of, members_of
 from stockflow.projections.permissions import may_view, require_view
 from stockflow.projections.processes import Process
 from stockflow.projections.reports import ProcessReport
 from stockflow.projections.selections import label_of
-from stockflow.projections.stocks import Stock
 
 P = ParamSpec("P")
 D = TypeVar("D", bound=registry.Declaration)
@@ -94,6 +93,8 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _render(request, "stockflow/members.html", told, status=400)
     found, settled_until = members_of(stock, form.cleaned_data["at"])
+    named = facets_on(stock.reference)
+    facets = {lookup: named.get(lookup) for lookup in stock.reference.facets}
     shown = Paginator(found, MEMBERS_PER_PAGE).get_page(request.GET.get("page"))
     told |= {
         "at": request.GET.get("at", ""),
@@ -103,8 +104,8 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
         "page": shown,
         "pages": shown.paginator.get_elided_page_range(shown.number),
         "elision": Paginator.ELLIPSIS,
-        "members": [_row(request, stock, member) for member in map(member_of(stock), shown)],
-        "facets": [_facet_name(lookup) for lookup in stock.reference.facets],
+        "members": [_row(request, facets, member) for member in map(member_of(stock), shown)],
+        "facets": [_facet_name(lookup, facet) for lookup, facet in facets.items()],
     }
     return _render(request, "stockflow/members.html", told)
 
@@ -159,18 +160,19 @@ def _presets(now: datetime) -> list[tuple[str, str]]:
     ]
 
 
-def _row(request: HttpRequest, stock: Stock, member: Member) -> dict[str, Any]:
+def _row(
+    request: HttpRequest, facets: Mapping[str, Facet | None], member: Member
+) -> dict[str, Any]:
     name = f"{member.lifecycle} (deleted)" if member.object is None else str(member.object)
-    facets = [
+    labels = [
         # One that was not declared yet is missing.
-        label_of(facet_with(lookup), member.facets[lookup]) if lookup in member.facets else ""
-        for lookup in stock.reference.facets
+        label_of(facet, member.facets[lookup]) if lookup in member.facets else ""
+        for lookup, facet in facets.items()
     ]
-    return {"member": member, "name": name, "address": _link(request, member), "facets": facets}
+    return {"member": member, "name": name, "address": _link(request, member), "facets": labels}
 
 
-def _facet_name(lookup: str) -> str:
-    facet = facet_with(lookup)
+def _facet_name(lookup: str, facet: Facet | None) -> str:
     return lookup.replace("__", " ").replace("_", " ") if facet is None else facet.name
 
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from stockflow.domain.errors import InvalidMeasure, UnknownFacet, UnknownFacetValue
 from stockflow.errors import InvalidDeclaration
 from stockflow.models import Event
-from stockflow.projections import Facet, Flow, Process, Stock
+from stockflow.projections import Facet, FacetForm, Flow, Process, Stock, StockSelection
+from stockflow.projections.facets import facets_on, lookup_of
 from stockflow.projections.narrowed import OF_STAYS
 from stockflow.testing import clock
-from tests.crm.models import BigLead, HotLead, Lead, Paint, Rep, Sale
+from tests.crm.models import BigLead, HotLead, Lead, Paint, Rep, Sale, Visit
 from tests.projections import histories
 from tests.projections.histories import NOW, START, instants, logged, quick, standing
 
@@ -228,6 +229,35 @@ def test_a_facet_with_a_prefix_splits() -> None:
         hot.count(by=(team, "boss"))
     with pytest.raises(UnknownFacet, match="declares no facet"):
         Stock("warm", Lead.temperature, states=["warm"], facets=[(team, "boss")])
+
+
+def test_a_prefix_is_given_once() -> None:
+    """Where a stock or a process of the field gives it, the facet or its slug alone finds it."""
+    team = Facet("team", values=["north", "south"], labels={"north": "North"})
+    lead = Lead.objects.create(owner=Rep.objects.create(team="north"))
+    hot = Stock("hot", Lead.temperature, states=["hot"])
+    with pytest.raises(UnknownFacet, match="declares no facet"):
+        hot.count(by=team)
+    process = Process("sales", stocks=[hot], facets=[(team, "owner")])
+    selection = StockSelection(hot, {"team": "north"})
+
+    assert hot.count(by=team) == hot.count(by="team") == {"north": 1}
+    assert (selection.label, selection.members().get()) == ("Hot: North", lead)
+    assert FacetForm(selection, facets=process.facets).fields["facet-team"].label == "Team"
+    assert facets_on(Lead.temperature) == {"owner__team": team}
+    with pytest.raises(UnknownFacet, match="declares no facet"):
+        Stock("sold", Sale.state, states=["offered"]).count(by=team)
+
+
+def test_two_prefixes_are_told_apart() -> None:
+    """A facet that stocks reach by several ways is asked for with its prefix."""
+    name = Facet("name")
+    given = [(name, "source"), (name, "third")]
+    Stock("open", Visit.state, states=["open"], facets=given)
+    with pytest.raises(UnknownFacet, match="declares no facet"):
+        lookup_of(Visit.state, name)
+
+    assert [lookup_of(Visit.state, by) for by in given] == ["source__name", "third__name"]
 
 
 def test_stocks_of_children_and_proxies_have_their_rows() -> None:

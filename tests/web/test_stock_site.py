@@ -20,7 +20,7 @@ from example.crm.stocks import arriving, hot, pipeline, winning, won
 from example.webplatform.models import Feature
 from stockflow.errors import InvalidDeclaration
 from stockflow.models import Event
-from stockflow.projections import Stock, registry
+from stockflow.projections import Facet, Stock, registry
 from stockflow.projections.admin import ActionsMixinBase, StockAdmin, StockAndFlowAdminSite
 from stockflow.projections.sites import StockAndFlowAdminSite as Same
 from stockflow.testing import Clock
@@ -104,7 +104,7 @@ def _warm(db: None, time: Clock) -> Lead:
 
 def keys(answer: Any) -> list[Any]:
     """Return the keys of the rows that a list shows."""
-    return [row.pk for row in answer.context["cl"].result_list]
+    return [row.pk for row in answer.context_data["cl"].result_list]
 
 
 def told(answer: Any) -> list[str]:
@@ -195,6 +195,26 @@ def test_filters_have_labels(viewer: Client, lead: Lead, warm: Lead) -> None:
     assert [spec.lookup_choices for spec in specs] == [
         [("fair", "Trade fair"), ("web", "Web")],
         [("north", "north"), ("south", "south")],
+    ]
+
+
+def test_a_filter_by_a_facet_with_a_prefix(
+    lead: Lead, warm: Lead, rf: Any, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the facet's name, and narrows through the relation."""
+    monkeypatch.setattr(registry, "declared", registry.Registry())
+    team = Facet("side", "team", labels={"north": "The north"})
+    fresh, named = StockAndFlowAdminSite("stocks"), [(team, "owner")]
+    fresh.register_stock(Stock("hot", Lead.temperature, states=["hot", "warm"], facets=named))
+    (one,) = fresh._registry.values()
+    request = rf.get("/", {"facet-side": "north"})
+    request.user = admin_user
+    answer: Any = one.changelist_view(request)
+    cl = answer.context_data["cl"]
+
+    assert keys(answer) == [lead.pk]
+    assert [spec.lookup_choices for spec in cl.filter_specs] == [
+        [("north", "The north"), ("south", "south")]
     ]
 
 
