@@ -6,7 +6,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from stockflow.domain.instants import to_micros
 from stockflow.projections import calling, registry
 from stockflow.projections.entries import ActionsMixinBase
 from stockflow.projections.event_calls import EventCall
@@ -16,7 +15,7 @@ from stockflow.projections.parking import release
 from stockflow.projections.sites import StockAndFlowAdminSite
 from stockflow.projections.stock_admin import SampledStockAdmin, StockAdmin
 from stockflow.projections.stocks import Stock
-from stockflow.scheduling.pages import ReadOnlyAdmin, in_short, on_one_line, shown
+from stockflow.read_only_admin import ParkedAdmin, ReadOnlyAdmin
 
 __all__ = [
     "ActionsMixinBase",
@@ -47,10 +46,7 @@ class StockListFilter(admin.SimpleListFilter):
     parameter_name = "stock"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            (stock.slug, f"{stock.name} (sampled)" if stock.is_sampled else stock.name)
-            for stock in _offered(model_admin.model)
-        ]
+        return [(stock.slug, stock.title) for stock in _offered(model_admin.model)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for stock in _offered(queryset.model):
@@ -77,40 +73,14 @@ class GenerationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ParkedEvent)
-class ParkedEventAdmin(ReadOnlyAdmin):
-    """The events that projections could not fold, and those behind them; they can be released.
-
-    To release is to change: it asks for the permission to change parked events.
-    """
+class ParkedEventAdmin(ParkedAdmin):
+    """The events that projections could not fold, and those behind them; they can be released."""
 
     list_display = ("projection", "position", "parked", "trouble", "stream")
     list_filter = ("projection",)
-    search_fields = ("=originator",)
-    search_help_text = "A lifecycle, in full."
     ordering = ("generation", "position")
-    actions = ("release",)
     fields = ("projection", "position", "event", "originator", "parked", "error")
     readonly_fields = ("parked",)
-
-    @admin.display(description="parked at", ordering="parked_at")
-    def parked(self, one: ParkedEvent) -> str:
-        """When it was set aside."""
-        return shown(one.parked_at)
-
-    @admin.display(description="error", ordering="error")
-    def trouble(self, one: ParkedEvent) -> str:
-        """Why it could not be folded; nothing for those behind one that could not."""
-        return in_short(one.error)
-
-    @admin.display(description="lifecycle", ordering="originator")
-    def stream(self, one: ParkedEvent) -> str:
-        """The object, on one line."""
-        return on_one_line(one.originator)
-
-    def has_release_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may change parked events."""
-        user: Any = request.user
-        return bool(user.has_perm("stockflow_projections.change_parkedevent"))
 
     @admin.action(description="Release the objects of the selected events", permissions=["release"])
     def release(self, request: HttpRequest, queryset: QuerySet[ParkedEvent]) -> None:
@@ -136,48 +106,17 @@ class _Standing(admin.SimpleListFilter):
 
 
 @admin.register(EventCall)
-class EventCallAdmin(ReadOnlyAdmin):
-    """The calls of event callables that wait or failed; the parked ones can be released.
-
-    To release is to change: it asks for the permission to change event calls.
-    """
+class EventCallAdmin(ParkedAdmin):
+    """The calls of event callables that wait or failed; the parked ones can be released."""
 
     list_display = ("flow", "name", "parked", "attempts", "trouble", "retry", "event", "stream")
     list_filter = (_Standing, "flow")
-    search_fields = ("=originator",)
-    search_help_text = "A lifecycle, in full."
     ordering = ("flow", "name", "position")
-    actions = ("release",)
     fields = (
         *("flow", "name", "event", "stream", "position"),
         *("attempts", "error", "parked", "retry"),
     )
     readonly_fields = ("stream", "parked", "retry")
-
-    @admin.display(description="parked at", ordering="parked_at")
-    def parked(self, call: EventCall) -> str:
-        """When it was set aside."""
-        return "" if call.parked_at is None else shown(to_micros(call.parked_at))
-
-    @admin.display(description="not tried before", ordering="retry_at")
-    def retry(self, call: EventCall) -> str:
-        """Until when it is left alone."""
-        return "" if call.retry_at is None else shown(to_micros(call.retry_at))
-
-    @admin.display(description="error", ordering="error")
-    def trouble(self, call: EventCall) -> str:
-        """Why it failed."""
-        return in_short(call.error)
-
-    @admin.display(description="lifecycle", ordering="originator")
-    def stream(self, call: EventCall) -> str:
-        """The object, on one line."""
-        return on_one_line(call.originator)
-
-    def has_release_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may change event calls."""
-        user: Any = request.user
-        return bool(user.has_perm("stockflow_projections.change_eventcall"))
 
     @admin.action(description="Release the selected parked calls", permissions=["release"])
     def release(self, request: HttpRequest, queryset: QuerySet[EventCall]) -> None:

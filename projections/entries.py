@@ -53,7 +53,8 @@ class Entry:
         options.group, options.app_label = group, LABEL
         options.object_name = f"{group[:-1]}_{declaration.slug}"
         options.model_name = options.object_name.lower()
-        options.verbose_name_plural = declaration.name  # one of its rows is called as ever
+        title = declaration.title if isinstance(declaration, Stock) else declaration.name
+        options.verbose_name_plural = title  # one of its rows is called as ever
         self._meta = options
 
     def __repr__(self) -> str:

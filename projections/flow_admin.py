@@ -18,19 +18,18 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 
 from stockflow import history
+from stockflow.admin import EventColumns
 from stockflow.audit import length
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.domain.intervals import start_of_day
 from stockflow.projections.entries import EntryAdmin, EntryChangeList
 from stockflow.projections.flows import Flow
 from stockflow.projections.rows import objects_of
-from stockflow.scheduling.pages import shown
 from stockflow.tables import Event
 
 WHEN = "occurred"
 """The parameter of the date hierarchy: a year, a month or a day, such as ``2026-03``."""
 
-_SPACE = "\N{NO-BREAK SPACE}"
 _STEPS = (relativedelta(years=1), relativedelta(months=1), relativedelta(days=1))
 _FORMS = ("Y", "F Y", "j F Y")
 
@@ -86,7 +85,7 @@ class FlowChangeList(EntryChangeList):
             day += step
 
 
-class FlowAdmin(EntryAdmin):
+class FlowAdmin(EventColumns, EntryAdmin):
     """The events of a flow; the base of what ``register_flow`` makes."""
 
     list_display = ("occurred", "of_object", "change", "called", "actor", "reason")
@@ -146,11 +145,6 @@ class FlowAdmin(EntryAdmin):
         }
         return TemplateResponse(request, "stockflow/admin/history.html", told)
 
-    @admin.display(description="occurred at", ordering="occurred_at")
-    def occurred(self, event: Event) -> str:
-        """When it was true."""
-        return shown(event.occurred_at)
-
     @admin.display(description="object")
     def of_object(self, event: Event) -> str:
         """The object, with a link to its history."""
@@ -160,17 +154,6 @@ class FlowAdmin(EntryAdmin):
         deleted = f"{event.originator} (deleted)"
         shown_as = deleted if subject is None else subject
         return format_html('<a class="stockflow-link" href="{}">{}</a>', url, shown_as)
-
-    @admin.display(description="from and to")
-    def change(self, event: Event) -> str:
-        """From where to where, on one line."""
-        outside = "(outside)"
-        return f"{event.source or outside}{_SPACE}→{_SPACE}{event.target or outside}"
-
-    @admin.display(description="transition")
-    def called(self, event: Event) -> str:
-        """The transition or, where none was called, the kind of event."""
-        return event.transition or f"({event.kind})"
 
 
 class _TransitionFilter(admin.SimpleListFilter):

@@ -186,7 +186,7 @@ class StockSelection:
     def label(self) -> str:
         """What to show for it, such as ``Hot: Web, north``."""
         values = ", ".join(one.label for one in self.facets)
-        return f"{self.stock.name}: {values}" if values else self.stock.name
+        return f"{self.stock.title}: {values}" if values else self.stock.title
 
     def members(self) -> "QuerySet[Any]":
         """Return the rows that are in it now."""
@@ -229,7 +229,7 @@ class FacetForm(forms.Form):
         super().__init__(initial=selected.dict())
         offered = list(stocks) or [selection.stock]
         if len(offered) > 1:
-            choices = [(stock.slug, stock.name) for stock in offered]
+            choices = [(stock.slug, stock.title) for stock in offered]
             self.fields[STOCK] = forms.ChoiceField(label="Stock", choices=choices)
         offered_facets = [] if selection.stock.is_sampled else list(facets)
         for facet in offered_facets:

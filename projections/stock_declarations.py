@@ -92,6 +92,11 @@ class StockDeclaration:
     def __repr__(self) -> str:
         return f"<Stock: {self.slug}>"
 
+    @property
+    def title(self) -> str:
+        """Its name and, where it stands among exact ones, that it is sampled."""
+        return f"{self.name} (sampled)" if self.is_sampled else self.name
+
     @cached_property
     def places(self) -> frozenset[Place]:
         """Where its objects are: each model, field and state."""

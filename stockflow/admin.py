@@ -15,7 +15,8 @@ from django.urls import URLPattern, path
 
 from stockflow.audit import length
 from stockflow.contexts import context
-from stockflow.scheduling.pages import PeriodicRunAdmin, ScheduledTransitionAdmin, shown
+from stockflow.read_only_admin import NOTHING, ReadOnlyAdmin, shown
+from stockflow.scheduling.pages import PeriodicRunAdmin, ScheduledTransitionAdmin
 from stockflow.subjects import stock_fields
 from stockflow.tables import STOCKFLOW, Event
 from stockflow.transition_admin import TransitionAdmin, actor_of
@@ -132,28 +133,41 @@ class _FieldFilter(admin.SimpleListFilter):
         return queryset.filter(field=self.value()) if self.value() else queryset
 
 
+class EventColumns:
+    """What a list of events says of each."""
+
+    @admin.display(description="occurred at", ordering="occurred_at")
+    def occurred(self, event: Event) -> str:
+        """When it was true."""
+        return shown(event.occurred_at)
+
+    @admin.display(description="from and to")
+    def change(self, event: Event) -> str:
+        """From where to where, on one line."""
+        outside = "(outside)"
+        return f"{event.source or outside}{_SPACE}→{_SPACE}{event.target or outside}"
+
+    @admin.display(description="transition")
+    def called(self, event: Event) -> str:
+        """The transition or, where none was called, the kind of event."""
+        return event.transition or f"({event.kind})"
+
+
 @admin.register(Event)
-class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+class EventAdmin(EventColumns, ReadOnlyAdmin):
     """The log, to be read: nobody adds, changes or deletes an event."""
 
     list_display = ("occurred", "subject", "change", "called", "actor", "reason")
     list_filter = (_ModelFilter, _FieldFilter, "kind")
-    list_per_page = 50
     search_fields = ("=originator", "=actor")
     search_help_text = "A lifecycle or an actor, in full."
     ordering = ("-occurred_at", "-id")
-    show_full_result_count = False  # which would count a long log for each page
     fields = (
         *("occurred", "recorded", "model", "field", "kind", "transition", "source", "target"),
         *("source_facets", "target_facets", "actor", "reason", "data", "correlation"),
         *("originator", "version", "application", "topic"),
     )
     readonly_fields = ("occurred", "recorded", "data")
-
-    @admin.display(description="occurred at", ordering="occurred_at")
-    def occurred(self, event: Event) -> str:
-        """When it was true."""
-        return shown(event.occurred_at)
 
     @admin.display(description="recorded at", ordering="recorded_at")
     def recorded(self, event: Event) -> str:
@@ -165,29 +179,8 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
         """What changed."""
         return f"{event.model}.{event.field}" if event.model else event.application
 
-    @admin.display
-    def change(self, event: Event) -> str:
-        """From where to where, on one line."""
-        outside = "(outside)"
-        return f"{event.source or outside}{_SPACE}→{_SPACE}{event.target or outside}"
-
-    @admin.display(description="transition")
-    def called(self, event: Event) -> str:
-        """The transition or, where none was called, the kind of event."""
-        return event.transition or f"({event.kind})"
-
-    @admin.display(empty_value="-")
     def data(self, event: Event) -> str:
         """What has no column: the data told, and a deleted object's key."""
         if event.application != STOCKFLOW or not event.payload:
-            return ""
+            return NOTHING
         return json.dumps(json.loads(bytes(event.payload)), ensure_ascii=False, indent=2)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -255,7 +255,12 @@ def test_a_sampled_stock_is_walked_whole(declared: registry.Registry) -> None:
     sampled = Stock("all-leads", queryset=Lead.objects.all())
     selection = StockSelection(sampled)
 
+    hot = Stock("hot", Lead.temperature, states=["hot"])
+    offered: Any = FacetForm(selection, stocks=[hot, sampled]).fields["stock"]
+
     assert walked(StockSequencer(selection)) == [first, second]
     assert list(FacetForm(selection, facets=[Facet("channel")]).fields) == ["stock"]
+    assert selection.label == "All leads (sampled)"
+    assert offered.choices == [("hot", "Hot"), ("all-leads", "All leads (sampled)")]
     with pytest.raises(InvalidSelection, match="is sampled and cannot be narrowed"):
         StockSelection(sampled, {"channel": "web"})

@@ -520,6 +520,7 @@ def test_a_sampled_stock_has_an_entry(admin: Client, rf: Any, admin_user: User) 
         assert set(one.get_queryset(request)) == set(User.objects.all())
         assert not one.has_change_permission(request, admin_user)
         assert one.get_actions(request) == {}
+        assert str(one.opts.verbose_name_plural) == "Staff (sampled)"
         assert fresh.check(None) == []
     finally:
         del registry.declared.stocks["staff"]
