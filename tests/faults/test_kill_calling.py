@@ -15,18 +15,19 @@ from tests.crm.models import Lead
 ROOT = Path(__file__).parent.parent.parent
 
 KILLED = """
-import os, signal, sys
+import sys
 import django
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = sys.argv[1]
 django.setup()
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from stockflow.projections import Flow, Stock
 from stockflow.projections.calling import begin, run_event_callables
 from stockflow.projections.event_calls import EventCall
 from tests.crm.models import Lead
+from tests.faults.killing import at_each_statement, child, do_killed_at
 
 def note(lead, source, sink, event):
     with open(sys.argv[2], "a") as outside:
@@ -36,43 +37,17 @@ def note(lead, source, sink, event):
 ripe = Stock("ripe", Lead.temperature, states=["hot"])
 Flow("ripening", sources=[None], sinks=[ripe], event_callables=[note])
 
-def child(work):
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(pid, 0)[1]
-
-def killed_at(number):
-    seen = 0
-    def wrap(execute, sql, params, many, context):
-        nonlocal seen
-        seen += 1
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return execute(sql, params, many, context)
-    def call():
-        with connection.execute_wrapper(wrap):
-            run_event_callables()
+def called_and_killed_at(number):
     with transaction.atomic():
         Lead.objects.create()
-        transaction.on_commit(call)
+        transaction.on_commit(lambda: do_killed_at(number, run_event_callables))
 
 def mend():
     run_event_callables()
     assert not EventCall.objects.exists()
 
 assert child(lambda: begin("default")) == 0
-number = 1
-while status := child(lambda: killed_at(number)):
-    assert os.WTERMSIG(status) == signal.SIGKILL, status
-    assert child(mend) == 0, f"after a kill at statement {number}"
-    number += 1
-print(number - 1)
+print(at_each_statement(called_and_killed_at, mend))
 """
 
 

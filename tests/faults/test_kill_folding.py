@@ -17,56 +17,32 @@ from tests.projections.test_folding import a_life
 ROOT = Path(__file__).parent.parent.parent
 
 KILLED = """
-import os, signal, sys
+import sys
 import django
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = sys.argv[1]
 django.setup()
-from django.db import connection
 from stockflow.projections import base, checkpoints, runner
 from stockflow.projections.replay import Comparison
+from tests.faults.killing import at_each_statement, do_killed_at
 from tests.projections import own
 
 name = sys.argv[2]
 own.register()
 own.Journeys.poisoned = {(sys.argv[3], 1)}
 
-def child(work):
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(pid, 0)[1]
-
-def rebuild_killed_at(number):
-    seen = 0
-    def wrap(execute, sql, params, many, context):
-        nonlocal seen
-        seen += 1
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return execute(sql, params, many, context)
-    with connection.execute_wrapper(wrap):
-        list(runner.rebuild(names=[name], batch_size=2))
+def rebuild():
+    list(runner.rebuild(names=[name], batch_size=2))
 
 def mend():
-    list(runner.rebuild(names=[name], batch_size=2))
+    rebuild()
     serving = checkpoints.serving(name, using="default")
     comparison = Comparison(base.find(name), serving, using="default")
     list(comparison.run())
     assert serving.position == 4, serving.position
     assert not comparison.differences, comparison.differences
 
-number = 1
-while status := child(lambda: rebuild_killed_at(number)):
-    assert os.WTERMSIG(status) == signal.SIGKILL, status
-    assert child(mend) == 0, f"after a kill at statement {number}"
-    number += 1
-print(number - 1)
+print(at_each_statement(lambda number: do_killed_at(number, rebuild), mend))
 """
 
 
