@@ -4,10 +4,9 @@ from collections import Counter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 
 from stockflow.audit import table
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 
 SHOWN = 20
 
@@ -18,7 +17,7 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--release", action="store_true", help="Let the parked ones be tried again."
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _calls(

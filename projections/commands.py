@@ -6,10 +6,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, close_old_connections
+from django.db import close_old_connections
 from tqdm import tqdm
 
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 
 if TYPE_CHECKING:
     from stockflow.projections.base import Projection
@@ -35,7 +35,7 @@ def _add_project_arguments(parser: CommandParser) -> None:
         metavar="SECONDS",
         help="How long --follow waits between two looks (default: 1).",
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _project(
@@ -102,7 +102,7 @@ def _add_replay_arguments(parser: CommandParser) -> None:
         action="store_true",
         help="Compare the rebuild with what serves, row by row, and throw it away.",
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _replay(

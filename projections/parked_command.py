@@ -3,9 +3,8 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 
 SHOWN = 20
 
@@ -20,7 +19,7 @@ def _add_arguments(parser: CommandParser) -> None:
         action="store_true",
         help="Fold them as now they can be, each object's in order.",
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _parked(

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 from tqdm import tqdm
 
 from stockflow.domain.errors import InvalidWitness
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 
 
 def _add_verify_arguments(parser: CommandParser) -> None:
@@ -22,7 +21,7 @@ def _add_verify_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="A witness, as `witness` wrote it."
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _verify(
@@ -72,7 +71,7 @@ def _read(path: Path) -> Any:
 
 def _add_witness_arguments(parser: CommandParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="A new file, to be kept elsewhere.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _witness(command: BaseCommand, *, file: Path, database: str, **options: Any) -> None:

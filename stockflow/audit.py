@@ -8,10 +8,9 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 
 from stockflow import history
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 
 _HEADERS = (
     "when (UTC)",
@@ -32,7 +31,7 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("model", nargs="?", metavar="app.Model", help="The object's model.")
     parser.add_argument("key", nargs="?", metavar="KEY", help="Its primary key.")
     parser.add_argument("--lifecycle", metavar="UUID", help="Its stream, for a deleted object.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _run(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db import DEFAULT_DB_ALIAS
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,13 @@ SUBCOMMANDS: dict[str, Subcommand] = {}
 def register(name: str, subcommand: Subcommand) -> None:
     """Make ``manage.py stockflow <name>`` run *subcommand*."""
     SUBCOMMANDS[name] = subcommand
+
+
+def add_database(parser: CommandParser) -> None:
+    """Let the database be chosen."""
+    parser.add_argument(
+        "--database",
+        default=DEFAULT_DB_ALIAS,
+        metavar="ALIAS",
+        help=f"Which database (default: {DEFAULT_DB_ALIAS}).",
+    )

@@ -6,14 +6,13 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 
 from stockflow.fence.catching_up import catch_up, trackers_of
 from stockflow.fence.catching_up import differences as missed
 from stockflow.fence.comparing import Difference, differences
 from stockflow.fence.reconciling import fenced_model, reconcile
 from stockflow.fence.subjects import Fenced, fenced_tables
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 from stockflow.tracker import ModelTracker
 
 _HEADERS = ("object", "field", "the row says", "the log says")
@@ -25,7 +24,7 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--apply", action="store_true", help="Append a `reconciled` event for each difference."
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _run(

@@ -5,11 +5,10 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 
 from stockflow.audit import table
 from stockflow.domain.instants import from_micros
-from stockflow.subcommands import Subcommand, register
+from stockflow.subcommands import Subcommand, add_database, register
 from stockflow.subjects import stock_fields
 
 SHOWN = 20
@@ -17,7 +16,7 @@ SHOWN = 20
 
 def _add_schedule_arguments(parser: CommandParser) -> None:
     parser.add_argument("--days", type=int, default=7, help="How many days ahead (default: 7).")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _schedule(command: BaseCommand, *, days: int, database: str, **options: Any) -> None:
@@ -50,7 +49,7 @@ def _add_reschedule_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--apply", action="store_true", help="Record it; else it is only shown what would move."
     )
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _reschedule(
@@ -106,7 +105,7 @@ def _add_release_arguments(parser: CommandParser) -> None:
     parser.add_argument("--model", metavar="app.Model", help="Only those of this model.")
     parser.add_argument("--transition", help="Only those of this transition.")
     parser.add_argument("--lifecycle", metavar="UUID", help="Only that of this object.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+    add_database(parser)
 
 
 def _release(

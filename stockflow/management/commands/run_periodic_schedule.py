@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS
 from tqdm import tqdm
 
 from stockflow import conf
@@ -14,6 +13,7 @@ from stockflow.domain.instants import require_instant
 from stockflow.scheduling.daemon import loop, stopping
 from stockflow.scheduling.decays import count_due
 from stockflow.scheduling.running import Run, decays
+from stockflow.subcommands import add_database
 
 
 class Command(BaseCommand):
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             action="store_true",
             help="Stay, sleep until something is due, and stop at SIGTERM after the chunk at hand.",
         )
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS")
+        add_database(parser)
 
     def handle(
         self,
