@@ -62,25 +62,21 @@ def write(
         wanted.append((record, _parts(count, facets, text_of)))
     with transaction.atomic(using=using):
         rows = model._default_manager.using(using)
-        first, last = _key(records[0], key), _key(records[-1], key)
-        known = {
-            _key(row, key): row
-            for row in rows.filter(
-                **{key[0]: first[0]},
-                **{f"{key[1]}__gte": first[1], f"{key[1]}__lte": last[1]},
-            )
-            .select_for_update()
-            .prefetch_related("facets")
-        }
+        known = _known(rows, records, key)
         new = [pair for pair in wanted if _key(pair[0], key) not in known]
         stale = [
             pair
             for pair in wanted
             if (row := known.get(_key(pair[0], key))) is not None and not _agrees(row, *pair)
         ]
-        rows.filter(pk__in=[known[_key(record, key)].pk for record, _ in stale]).delete()
-        rows.bulk_create([record for record, _ in (*new, *stale)])
-        part._default_manager.using(using).bulk_create(
+        parts = part._default_manager.using(using)
+        for record, _ in stale:  # the row stays: who waits for its lock finds it again
+            record.pk = known[_key(record, key)].pk
+        restated = [record for record, _ in stale]
+        rows.bulk_update(restated, ["count", "recorded_at"])
+        parts.filter(record__in=restated).delete()
+        rows.bulk_create([record for record, _ in new])
+        parts.bulk_create(
             [
                 part(record=record, facet=facet, value=value, label=label, count=number)
                 for record, own in (*new, *stale)
@@ -88,6 +84,14 @@ def write(
             ]
         )
     return Written(len(new), len(stale), len(wanted) - len(new) - len(stale))
+
+
+def _known(rows: Any, records: Sequence[Any], key: tuple[str, ...]) -> dict[tuple[Any, ...], Any]:
+    """Return what is there of *records*, by its key, locked."""
+    first, last = _key(records[0], key), _key(records[-1], key)
+    span = {f"{key[1]}__gte": first[1], f"{key[1]}__lte": last[1]}
+    found = rows.filter(**{key[0]: first[0]}, **span).select_for_update()
+    return {_key(row, key): row for row in found.prefetch_related("facets")}
 
 
 Own = dict[tuple[str, str], tuple[str, int]]

@@ -1,12 +1,7 @@
 """What must stand still while a generation flips, is compared or takes back parked events."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 
 from stockflow.eventstore.sequencer import sequence
 from stockflow.models import Event
@@ -14,6 +9,7 @@ from stockflow.projections import base, checkpoints, parking, runner
 from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.projections.replay import Comparison
 from tests.projections import own
+from tests.projections.locking import before, elsewhere
 from tests.projections.test_folding import a_life
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,41 +36,12 @@ def serving() -> Generation:
 
 def fold_elsewhere() -> bool:
     """Return whether another runner can fold into what serves now, without waiting for long."""
-    folded: list[bool] = []
 
-    def attempt() -> None:
-        is_postgresql = connection.vendor == "postgresql"
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SET lock_timeout = '300ms'" if is_postgresql else "PRAGMA busy_timeout = 300"
-            )
-        try:
-            with transaction.atomic():
-                folded.append(runner.fold_batch(own.Journeys(), serving(), 4, using="default"))
-        except OperationalError:
-            folded.append(False)
-        finally:
-            connection.close()
+    def fold() -> bool:
+        with transaction.atomic():
+            return runner.fold_batch(own.Journeys(), serving(), 4, using="default")
 
-    thread = threading.Thread(target=attempt)
-    thread.start()
-    thread.join()
-    return folded[0]
-
-
-@contextmanager
-def before(word: str, work: Callable[[], object]) -> Iterator[list[object]]:
-    """Do *work* once, before the first statement that begins with *word* is executed."""
-    found: list[object] = []
-
-    def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if word in sql and not found:
-            found.append(None)  # the work's own statements are let through
-            found[0] = work()
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrap):
-        yield found
+    return bool(elsewhere(fold))
 
 
 def test_others_can_fold_otherwise() -> None:

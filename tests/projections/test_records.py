@@ -21,6 +21,7 @@ from stockflow.scheduling.periodic import JOBS
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, clock
 from tests.crm.models import Lead, Rep
+from tests.projections.locking import before, elsewhere
 from tests.stockflow.reading import trail
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -94,6 +95,22 @@ def test_a_record_is_the_count_with_its_parts(time: Clock) -> None:
     assert {part.label for part in saved.facets.filter(facet="team")} == {"N", "none"}
     assert str(saved) == "hot at 2026-03-06 09:00:00: 3"
     assert stock.most_recent_record() == saved
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_of_a_record_come_one_by_one(time: Clock) -> None:
+    """One that restates it has it locked, and leaves it the row that it was."""
+    grow(time)
+    stock = hot(facets=[Facet("channel")])
+    known = stock.save_count(NOW)
+    StockRecord.objects.update(count=99)
+    with before("UPDATE", lambda: elsewhere(lambda: list(stock.backfill([NOW])))) as other:
+        (written,) = stock.backfill([NOW])
+    record = StockRecord.objects.get()
+
+    assert other == [None]  # it met the lock
+    assert written.restated == 1
+    assert (record.pk, record.count, parts(record)) == (known.pk, 1, {("channel", "web"): 1})
 
 
 def test_most_recent_record_of_none() -> None:
