@@ -98,20 +98,13 @@ def _checkpoint(flow: "Flow", one: "EventCallable", using: str) -> CallCheckpoin
 
 def _look(flow: "Flow", one: "EventCallable", using: str) -> None:
     """Put the flow's new events among those to be called with, and move the checkpoint."""
-    checkpoint, last = _checkpoint(flow, one, using), last_position(using)
-    while checkpoint.position < last:
+    last, rows = last_position(using), CallCheckpoint.objects.using(using)
+    while (checkpoint := _checkpoint(flow, one, using)).position < last:
+        until = min(checkpoint.position + BATCH, last)
+        seen = rows.filter(pk=checkpoint.pk, position=checkpoint.position)
         with transaction.atomic(using=using):
-            rows = CallCheckpoint.objects.using(using)
-            checkpoint = rows.select_for_update().get(pk=checkpoint.pk)
-            until = min(checkpoint.position + BATCH, last)
-            if until <= checkpoint.position:
-                return
-            # Written before it is read on: where no row is locked, one of two writers gives up.
-            moved = rows.filter(pk=checkpoint.pk, position=checkpoint.position)
-            if not moved.update(position=until):
-                return
-            _enlist(flow, one, checkpoint.position, until, using)
-            checkpoint.position = until
+            if seen.update(position=until):  # else another worker has, and puts them there
+                _enlist(flow, one, checkpoint.position, until, using)
 
 
 def _enlist(flow: "Flow", one: "EventCallable", after: int, until: int, using: str) -> None:

@@ -22,6 +22,7 @@ from stockflow.projections.runner import project, rebuild
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, clock, sequence
 from tests.crm.models import BigLead, Lead
+from tests.projections.locking import elsewhere
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -139,6 +140,91 @@ def test_migrate_lets_it_begin(hot: Stock, heard: Heard) -> None:
     emit_post_migrate_signal(0, False, "default")
 
     assert CallCheckpoint.objects.get().flow == "in"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_committed_before_it_began_is_not_told(hot: Stock, heard: Heard) -> None:
+    """Though it has no position yet."""
+    Lead.objects.create()
+    moving(hot, heard.note)
+
+    assert run_event_callables() == []
+
+
+@pytest.mark.django_db
+def test_nothing_begins_before_there_are_tables(
+    hot: Stock, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where migrate goes back to before them."""
+    monkeypatch.setattr(connection.introspection, "table_names", lambda *args, **options: [])
+    moving(hot, heard.note)
+
+    assert not CallCheckpoint.objects.exists()
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_each_database_calls_its_own(hot: Stock, heard: Heard) -> None:
+    """A flow of another one is left alone."""
+    moving(hot, heard.note)
+    begin("other")
+
+    assert CallCheckpoint.objects.count() == 1
+    assert not CallCheckpoint.objects.using("other").exists()
+
+
+@pytest.mark.django_db
+def test_workers_that_looked_at_once(
+    hot: Stock, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them enlists the events, the other finds that it was late."""
+    moving(hot, heard.note)
+    late = CallCheckpoint.objects.get()
+    Lead.objects.create()
+    run()
+    real = calling._checkpoint
+    seen = iter([late])
+    monkeypatch.setattr(calling, "_checkpoint", lambda *asked: next(seen, None) or real(*asked))
+    done = run()
+
+    assert (done, len(heard.keys)) == ([], 1)
+    assert next(seen, None) is None  # it was late
+
+
+@pytest.mark.django_db
+def test_a_call_is_counted_before_it_is_made(hot: Stock) -> None:
+    """Where no row is locked, the second of two writers gives up there, and calls nothing."""
+    told: list[int] = []
+
+    def count(lead: Lead, source: Any, sink: Any, event: Event) -> None:
+        told.append(EventCall.objects.get(event=event.pk).attempts)
+
+    moving(hot, count)
+    Lead.objects.create()
+    run()
+
+    assert told == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_another_makes_is_passed_by(hot: Stock, heard: Heard) -> None:
+    """No worker waits for another's call, nor makes it."""
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("there a call is the only writer")
+    others: list[object] = []
+
+    def note(lead: Lead, source: Any, sink: Any, event: Event) -> None:
+        if not heard.calls:
+            heard.note(lead, source, sink, event)
+            others.append(elsewhere(lambda: len(run_event_callables())))
+        else:
+            heard.note(lead, source, sink, event)
+
+    moving(hot, note)
+    leads = [Lead.objects.create() for _ in range(3)]
+    run_event_callables()
+
+    assert others == [2]
+    assert heard.keys == [lead.pk for lead in leads]
 
 
 @pytest.mark.django_db
@@ -348,6 +434,27 @@ def test_two_workers_call_each_once(hot: Stock, declared: Registry) -> None:
     assert len(heard) == 20
     assert set(heard) == set(Event.objects.values_list("id", flat=True))
     assert not EventCall.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_is_released_begins_anew(hot: Stock, heard: Heard, time: Clock) -> None:
+    """At once, with all its tries; what waits for its time is not parked, and goes on waiting."""
+    moving(hot, heard.note)
+    leads = [Lead.objects.create() for _ in range(2)]
+    heard.broken = {lead.pk for lead in leads}
+    run()
+    parked, _ = EventCall.objects.order_by("position")
+    EventCall.objects.filter(pk=parked.pk).update(parked_at=time.at)
+    released = calling.release(EventCall.objects.all())
+    values = EventCall.objects.order_by("position").values_list(
+        "attempts", "error", "parked_at", "retry_at"
+    )
+
+    assert released == 1
+    assert list(values) == [
+        (0, "", None, None),
+        (1, "ValueError: no flowers", None, time.at + MINUTE),
+    ]
 
 
 def calls(*args: Any) -> str:
