@@ -109,7 +109,7 @@ class _Standing(admin.SimpleListFilter):
 class EventCallAdmin(ParkedAdmin):
     """The calls of event callables that wait or failed; the parked ones can be released."""
 
-    list_display = ("flow", "name", "parked", "attempts", "trouble", "retry", "event", "stream")
+    list_display = ("flow", "name", "standing", "trouble", "stream")
     list_filter = (_Standing, "flow")
     ordering = ("flow", "name", "position")
     fields = (

@@ -1,7 +1,7 @@
 """Lists of the admin to look at, and what was set aside in them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
@@ -46,6 +46,9 @@ class ParkedAdmin(ReadOnlyAdmin):
     To release is to change: it asks for the permission to change the rows.
     """
 
+    class Media:
+        css: ClassVar = {"all": ["stockflow/history.css"]}
+
     search_fields = ("=originator",)
     search_help_text = "A lifecycle, in full."
     actions = ("release",)
@@ -60,10 +63,20 @@ class ParkedAdmin(ReadOnlyAdmin):
         """Until when it is left alone."""
         return shown(one.retry_at)
 
+    @admin.display(ordering="parked_at")
+    def standing(self, one: Any) -> str:
+        """Whether it is parked, tried again or only waits, in one column."""
+        if one.parked_at is not None:
+            return format_html("parked {}", shown(one.parked_at))
+        if one.retry_at is not None:
+            return format_html("failed {} ×, again from {}", one.attempts, shown(one.retry_at))
+        return "waiting"
+
     @admin.display(description="error", ordering="error")
     def trouble(self, one: Any) -> str:
-        """Why it failed, on a line or two; the whole of it is on a page of its own."""
-        return Truncator(one.error).chars(100)
+        """Why it failed, on a few lines; the whole of it is on a page of its own."""
+        text = Truncator(one.error).chars(100)
+        return format_html('<span class="stockflow-error">{}</span>', text) if text else NOTHING
 
     @admin.display(description="lifecycle", ordering="originator")
     def stream(self, one: Any) -> str:
@@ -78,5 +91,5 @@ class ParkedAdmin(ReadOnlyAdmin):
 
 
 def in_one_piece(lifecycle: object) -> str:
-    """Return a lifecycle that does not break at each of its hyphens."""
-    return format_html('<span class="nowrap">{}</span>', lifecycle)
+    """Return a lifecycle that does not break at each of its hyphens, but in the middle."""
+    return format_html('<span class="stockflow-lifecycle">{}</span>', lifecycle)

@@ -41,7 +41,7 @@ class ScheduledTransitionAdmin(ParkedAdmin):
     """What decays when, the overdue and the parked ones too; parked ones can be released."""
 
     change_list_template = "stockflow/admin/schedule.html"
-    list_display = ("due", "subject", "transition", "parked", "attempts", "trouble", "stream")
+    list_display = ("due", "subject", "transition", "standing", "trouble", "stream")
     list_filter = (_Standing, "model", "transition")
     search_fields = ("=lifecycle",)
     ordering = ("due_at", "id")
