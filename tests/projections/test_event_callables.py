@@ -13,6 +13,7 @@ from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, connections, transaction
 
 from stockflow.errors import InvalidDeclaration
+from stockflow.eventstore import sequencer
 from stockflow.models import Event
 from stockflow.projections import EventCallable, Flow, Stock, calling
 from stockflow.projections.calling import begin, run_event_callables
@@ -188,6 +189,34 @@ def test_workers_that_looked_at_once(
 
     assert (done, len(heard.keys)) == ([], 1)
     assert next(seen, None) is None  # it was late
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_committed_late_has_its_place(
+    hot: Stock, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id lies among those of a batch, its position after it."""
+    if connection.vendor != "postgresql":
+        pytest.skip("there one writes at a time")
+    monkeypatch.setattr(calling, "BATCH", 2)
+    moving(hot, heard.note)
+    first = Lead.objects.create()
+    with transaction.atomic():
+        late = Lead.objects.create()
+        other = elsewhere(lambda: (Lead.objects.create().pk, sequencer.sequence())[0])
+    run()
+
+    assert heard.keys == [first.pk, other, late.pk]
+
+
+@pytest.mark.django_db
+def test_an_inline_one_is_not_called_again(hot: Stock, heard: Heard) -> None:
+    """The schedule leaves it to who writes the event."""
+    moving(hot, EventCallable(heard.note, inline=True))
+    lead = Lead.objects.create()
+
+    assert run() == []
+    assert heard.keys == [lead.pk]
 
 
 @pytest.mark.django_db

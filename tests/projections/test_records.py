@@ -104,7 +104,9 @@ def test_writers_of_a_record_come_one_by_one(time: Clock) -> None:
     stock = hot(facets=[Facet("channel")])
     known = stock.save_count(NOW)
     StockRecord.objects.update(count=99)
-    with before("UPDATE", lambda: elsewhere(lambda: list(stock.backfill([NOW])))) as other:
+    with before(
+        'UPDATE "stockflow', lambda: elsewhere(lambda: list(stock.backfill([NOW])))
+    ) as other:
         (written,) = stock.backfill([NOW])
     record = StockRecord.objects.get()
 

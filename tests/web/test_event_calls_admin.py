@@ -1,5 +1,7 @@
 """The admin's list of the calls of event callables."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -39,6 +41,23 @@ def test_calls_are_listed(admin: Client, parked: EventCall) -> None:
     for standing, number in (("waiting", 0), ("parked", 1)):
         found = admin.get(CALLS, {"standing": standing}).context["cl"].queryset
         assert found.count() == number
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, ">parked <span"),
+        ({"parked_at": None}, ">failed 5 ×, again from <span"),
+        ({"parked_at": None, "retry_at": None}, ">waiting<"),
+    ],
+)
+def test_how_a_call_stands(
+    admin: Client, parked: EventCall, changes: dict[str, Any], shown: str
+) -> None:
+    """Parked since when, tried again when, or only waiting."""
+    EventCall.objects.update(**{"retry_at": timezone.now(), **changes})
+
+    assert shown in admin.get(CALLS).content.decode()
 
 
 def test_parked_calls_are_released(admin: Client, parked: EventCall) -> None:
