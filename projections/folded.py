@@ -69,7 +69,7 @@ SELECT w.bucket, {sums} FROM (
     {late}
 ) late {event} CROSS JOIN asked a CROSS JOIN whole w
 WHERE e.model = a.model AND e.field = a.field
-AND e.occurred_at >= w.start AND e.occurred_at < w.stop GROUP BY {group}, w.bucket"""
+AND e.occurred_at >= w.start AND e.occurred_at < w.stop GROUP BY {group}, w.bucket{hashed}"""
 
 # Below a second bound PostgreSQL takes them to be few, as they are: beyond one bound that it does
 # not know it takes a third of the log to be.
@@ -88,6 +88,10 @@ BY_KEY: Final = {
     " (SELECT x.* FROM stockflow_event x WHERE x.id = late.event LIMIT 1) e",
     "sqlite": "CROSS JOIN stockflow_event e ON e.id = late.event",
 }
+
+
+# A type that cannot be sorted: PostgreSQL takes sorting for as cheap as hashing here, and it is not.
+_HASHED: Final = {"postgresql": ", CAST('0' AS xid)", "sqlite": ""}
 
 
 def tables(ranges: Ranges, zone: tzinfo, *, vendor: str) -> tuple[list[str], list[Any]]:
@@ -126,6 +130,7 @@ def selects(*, split: bool, vendor: str) -> str:
         "source_facets": "nullif(s.facets, '')" if split else "NULL",
         "target_facets": "nullif(t.facets, '')" if split else "NULL",
         "late": LATE.format(serving="serving"),
+        "hashed": _HASHED[vendor],
         "event": BY_KEY[vendor],
     }
     named = (("nets", _NETS, "stockflow_net"), ("counts", _COUNTS, "stockflow_flowcount"))
