@@ -31,12 +31,14 @@ def link(previous: bytes, values: Iterable[Any]) -> bytes:
 def _pack(value: Any) -> bytes:
     if value is None:
         return b"n0:"
-    if isinstance(value, bytes | memoryview):
-        return b"b%d:%b" % (len(value), bytes(value))
+    if isinstance(value, bytes):
+        return b"b%d:%b" % (len(value), value)
     if isinstance(value, int):
         kind, data = b"i", b"%d" % value
     elif isinstance(value, str):
         kind, data = b"t", value.encode()
+    elif isinstance(value, memoryview):
+        kind, data = b"b", bytes(value)
     else:  # a number where SQLite should hold text: never written so
         kind, data = b"?", repr(value).encode()
     return b"%c%d:%b" % (kind, len(data), data)

@@ -9,7 +9,7 @@ from django.db.utils import IntegrityError
 
 from stockflow import testing
 from stockflow.errors import InsideTransaction
-from stockflow.eventstore.sequencer import enlist, sequence
+from stockflow.eventstore.sequencer import _OLDEST, enlist, sequence
 from stockflow.models import Event, Position
 from stockflow.tables import Unsequenced
 from tests.crm.models import Lead, Ticket
@@ -275,6 +275,17 @@ def test_flush_empties_the_log_and_restores_the_triggers() -> None:
     assert sequence() == 1
     with pytest.raises(IntegrityError, match=r"^stockflow: "):
         Event.objects.all().delete()
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL goes by its statistics")
+def test_what_waits_is_read_without_the_log() -> None:
+    """However long that is: each event is looked up by its key, in the order of what waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {_OLDEST}", ["stockflow", 10])
+        plan = [row[3] for row in cursor.fetchall()]
+
+    assert [step.split()[:2] for step in plan] == [["SCAN", "u"], ["SEARCH", "e"]]
 
 
 @committed
