@@ -18,6 +18,7 @@ from stockflow.domain.measures.sums import DAY
 from stockflow.models import Event
 from stockflow.projections import Flow, Stock
 from stockflow.projections.measured import MeasureSeries
+from stockflow.projections.roll_forwards import roll_forward
 from stockflow.testing import clock
 from tests.crm.models import Lead
 from tests.projections.brute import Brute, by_channel, whole
@@ -26,7 +27,8 @@ from tests.projections.histories import NOW, START, STATES, event, histories, lo
 pytestmark = pytest.mark.django_db
 BERLIN = ZoneInfo("Europe/Berlin")
 FIRST, END = START + timedelta(days=2), START + timedelta(days=9)
-NOWS = [START + timedelta(days=1, hours=7), START + timedelta(days=5, hours=7), NOW]
+MIDNIGHT = datetime(2026, 4, 1, tzinfo=BERLIN)
+NOWS = [START + timedelta(days=1, hours=7), START + timedelta(days=5, hours=7), MIDNIGHT, NOW]
 states = st.sets(st.sampled_from(STATES), min_size=1)
 grains = st.sampled_from(["day", "week", "month", "quarter", "year", timedelta(hours=31)])
 stretches = grains.map(lambda every: (every, END)) | st.just(("hour", FIRST + timedelta(days=2)))
@@ -124,9 +126,10 @@ def test_measures_are_brute_force(
                 assert row.is_partial == (row.end > now)
     for row in peaks:
         value_of, value = (by_channel, str(row.facet)) if by else (whole, None)
-        start, end, _ = next(one for one in cut if one[0] == to_micros(row.start))
-        levels = Brute(events, states, value_of, value).levels(start, end)
+        first, last, _ = next(one for one in cut if one[0] == to_micros(row.start))
+        levels = Brute(events, states, value_of, value).levels(first, last)
         assert (row.peak, row.low) == (max(levels), min(levels))
+        assert row.is_partial == (row.end > now)
     assert len(peaks) == len(cut) * len({row.facet for row in peaks})
 
 
@@ -197,6 +200,34 @@ def test_hazard_is_events_over_exposure(
     if not by:
         assert [r[2:7] for r in hazards.over_time()] == [once[2:7]]
     assert hazards.over_facets().over_time()[0].events == once.events
+
+
+@pytest.mark.parametrize("late", [-1, 0, 1])
+def test_the_running_bucket_is_partial(declared: Any, late: int) -> None:
+    """Until the instant at which it ends, when the next one has begun."""
+    declared.flows.clear()
+    hot, now = stock_of(declared), MIDNIGHT + timedelta(microseconds=late)
+    flow = Flow("flow", sources=[hot], sinks=[None])
+    cutting: Any = {"every": "day", "tz": BERLIN}
+    span = {"start": FIRST, "end": END, **cutting}
+    with clock(now), logged([event_of(n) for n in range(5)]):
+        found: Any = {
+            "inflow": hot.inflow(**span),
+            "extremes": hot.extremes(**span),
+            "hazard": flow.hazard(**span),
+            "rates": flow.rates(**span),
+            "roll_forward": roll_forward([hot], [flow], FIRST, END, cutting)["stock"],
+        }
+        told = {name: [(row.start, row.is_partial) for row in rows] for name, rows in found.items()}
+        for table in (hot.dwell(**span), hot.lifecycle(**span)):
+            at, partial = table.columns.index("start"), table.columns.index("is_partial")
+            told[table.columns] = [(row[at], row[partial]) for row in table]
+
+    last = MIDNIGHT if late >= 0 else MIDNIGHT - timedelta(days=1)
+    for name, rows in told.items():
+        begun = [(start, is_partial) for start, is_partial in rows if start <= now]
+        assert begun[-1] == (last, True), name
+        assert not any(is_partial for _, is_partial in begun[:-1]), name
 
 
 def test_level_is_never_added_up(declared: Any) -> None:
