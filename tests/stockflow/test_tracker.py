@@ -329,6 +329,26 @@ def test_what_is_written_as_it_was_asks_nobody(user: User, tracker: ModelTracker
     assert told(user) == []
 
 
+def test_when_it_looks_first(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save of other fields asks nothing, one that means a change locks at once, others look."""
+    looked: list[Any] = []
+    look = companions._has_seen
+
+    def note(tracker: ModelTracker, key: Any, using: str) -> bool:
+        looked.append(key)
+        return look(tracker, key, using)
+
+    monkeypatch.setattr(companions, "_has_seen", note)
+    user.save(update_fields=["email"])
+    user.is_active = False
+    user.save()
+    User(pk=user.pk + 1, username="new").save()
+    before = list(looked)
+    user.save()
+
+    assert (before, looked) == ([], [user.pk])
+
+
 def test_an_expression(user: User) -> None:
     """What the database computes is seen as it came out."""
     user.is_active = Q(username="nobody")  # type: ignore[assignment]
