@@ -349,6 +349,22 @@ def test_when_it_looks_first(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (before, looked) == ([], [user.pk])
 
 
+def test_a_field_that_was_not_tracked_before(user: User, tracker: ModelTracker) -> None:
+    """It is taken not to have changed since the subject was seen last."""
+    told: list[Any] = []
+
+    def note(old: Any, new: Any) -> Any:
+        told.append((old, new))
+        return (None, None), (None, None)
+
+    tracker.states_to_stocks_func = note
+    Membership.objects.update(tracked_values='{"is_active": true}')
+    user.is_active = False
+    user.save()
+
+    assert told == [((True, False, None), (False, False, None))]
+
+
 def test_an_expression(user: User) -> None:
     """What the database computes is seen as it came out."""
     user.is_active = Q(username="nobody")  # type: ignore[assignment]
