@@ -27,10 +27,12 @@ class Cause:
     Attributes:
         field: The stock field that the timer belongs to.
         due_at: When it is due.
+        clock: The version that set its clock, where that is known.
     """
 
     field: str
     due_at: datetime
+    clock: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

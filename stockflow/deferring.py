@@ -28,21 +28,29 @@ def decays_of(instance: Any, field: "StockField") -> tuple[Decay, ...]:
     return machine_of(type(instance), field.name).decays(instance.__dict__[field.name])
 
 
-def due_decay(instance: Any, field: "StockField") -> Decay | None:
-    """Return the decay that the field's due instant belongs to."""
+def due_decay(instance: Any, field: "StockField", named: str | None = None) -> Decay | None:
+    """Return the decay that the field's due instant belongs to.
+
+    *named* is what its timer names, where that is known.
+    """
     decays = decays_of(instance, field)
     if len(decays) < 2:
         return decays[0] if decays else None
     last = next((e for e in reversed(ledger_of(instance).pending) if _sets_due(e, field)), None)
     if last is None:
-        timers = ScheduledTransition.objects.using(instance._state.db or "default")
-        named = timers.filter(lifecycle=instance.stock_lifecycle, field=field.name)
-        name = named.values_list("transition", flat=True).first()
+        name = named or _named(instance, field)
         return next((decay for decay in decays if decay.transition == name), None)
     if last.decay is not None:
         return next(decay for decay in decays if decay.transition == last.decay)
     first = earliest(decays, instance.__dict__[field.since_name], instance)
     return first[0] if first else None
+
+
+def _named(instance: Any, field: "StockField") -> str | None:
+    timers = ScheduledTransition.objects.using(instance._state.db or "default")
+    its = timers.filter(lifecycle=instance.stock_lifecycle, field=field.name)
+    name: str | None = its.values_list("transition", flat=True).first()
+    return name
 
 
 def _sets_due(event: Pending, field: "StockField") -> bool:

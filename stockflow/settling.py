@@ -92,12 +92,19 @@ DONE = frozenset({Became.FIRED, Became.SKIPPED})
 """The decay is recorded, one way or the other."""
 
 
-def apply(instance: Any, field: "StockField", decay: Decay, due_at: datetime) -> Became:
-    """Let *decay* happen to the instance at the instant at which it was due, if it may."""
+def apply(
+    instance: Any, field: "StockField", decay: Decay, due_at: datetime, clock: int | None = None
+) -> Became:
+    """Let *decay* happen to the instance at the instant at which it was due, if it may.
+
+    *clock* is the version that set its clock, where that is known.
+    """
     if _is_too_late(instance, field, decay, due_at):
         return Became.LATE
     try:
-        decay_at(instance, field, decay.transition, due_at)
+        decay_at(
+            instance, decay.transition, _call(instance, field, decay.transition, due_at, clock)
+        )
     except django_fsm.TransitionNotAllowed as error:
         method = getattr(error.method, "__name__", None)
         if error.object is not instance or method != decay.transition:
@@ -105,7 +112,7 @@ def apply(instance: Any, field: "StockField", decay: Decay, due_at: datetime) ->
     else:
         return Became.FIRED
     if decay.on_false == "skip":
-        call = _call(instance, field, None, due_at)
+        call = _call(instance, field, None, due_at, clock)
         deferring.defer(instance, field, call, "skipped", {decay.transition: None})
         return Became.SKIPPED
     return Became.UNDECIDED if decay.on_false == "park" else Became.HELD
@@ -121,15 +128,18 @@ def _is_too_late(instance: Any, field: "StockField", decay: Decay, due_at: datet
     return released is None or conf.now(using) - from_micros(released) > decay.max_lateness
 
 
-def _call(instance: Any, field: "StockField", transition: str | None, due_at: datetime) -> Call:
+def _call(
+    instance: Any, field: "StockField", transition: str | None, due_at: datetime, clock: int | None
+) -> Call:
     at = max(due_at, instance.stock_changed_at or due_at)  # later only if it was held back
-    return Call(transition, at, Circumstances(actor=SCHEDULE, cause=Cause(field.name, due_at)))
+    cause = Cause(field.name, due_at, clock)
+    return Call(transition, at, Circumstances(actor=SCHEDULE, cause=cause))
 
 
-def decay_at(instance: Any, field: "StockField", transition: str, due_at: datetime) -> None:
-    """Call *transition* as the schedule does, at the instant at which it was due."""
+def decay_at(instance: Any, transition: str, call: Call) -> None:
+    """Call *transition* as the schedule does, when and why *call* says."""
     ledger = ledger_of(instance)
-    ledger.decay = _call(instance, field, transition, due_at)
+    ledger.decay = call
     try:
         getattr(instance, transition)()
     finally:

@@ -28,7 +28,8 @@ def create(model: type[models.Model], objs: Sequence[Any], using: str, insert: C
         with transaction.atomic(using=using), told(model._meta.label_lower, using):
             _append(model, objs, using)
             created = insert(objs)
-            writing.write_timers(using, ((obj, ledger_of(obj).work.events) for obj in objs))
+            begun = ((obj, ledger_of(obj).work.events, lambda _: None) for obj in objs)
+            writing.write_timers(using, begun)
     except BaseException:
         for obj in objs:
             if ledger_of(obj).work is not None:

@@ -31,6 +31,10 @@ class Loaded:
     def __init__(self, row: "StockflowModel") -> None:
         self.row, self.before = row, dict(row.__dict__)
 
+    def known_timer(self, field: str) -> Any:
+        """Return the timer of *field*; None where it is not known."""
+        return None
+
 
 def call_each(command: Command, rows: Iterable["StockflowModel"], using: str) -> Outcome:
     """Call the transition on each of the locked *rows*, then write what they did."""
@@ -79,7 +83,7 @@ def write(
     """
     if not _can_be_batched(model):
         return [one.row for one in loaded if not _save(one.row, using)]
-    late, batch = [], []
+    late, batch = [], list[Loaded]()
     changed: set[str] = set()
     for one in loaded:
         names = _changed(one)
@@ -87,7 +91,7 @@ def write(
             late += [] if _save(one.row, using) else [one.row]
         else:
             changed |= names
-            batch.append(one.row)
+            batch.append(one)
     return late + (_write_batch(model, batch, changed, using) if batch else [])
 
 
@@ -128,26 +132,30 @@ def _has_expression(row: "StockflowModel", names: Iterable[str]) -> bool:
 
 
 def _write_batch(
-    model: type[models.Model], batch: list["StockflowModel"], changed: set[str], using: str
+    model: type[models.Model], batch: list[Loaded], changed: set[str], using: str
 ) -> list["StockflowModel"]:
     subject, connection = subject_of(model), connections[using]
-    keys = chunks.prepared(subject, using, [row.pk for row in batch])
+    keys = chunks.prepared(subject, using, [one.row.pk for one in batch])
     last = chunks.last_events(connection, subject, keys)
     written, appended, owned, late = [], [], set[str](), []
-    for key, row in zip(keys, batch, strict=True):
+    for key, one in zip(keys, batch, strict=True):
+        row = one.row
         version, events = last.get(key, (None, {}))
         if version != row.stock_version:  # a method saved it through another instance
             late.append(row)
             continue
         work = _prepare(row, using)
         owned |= work.columns
-        written.append((key, work, row))
+        written.append((key, work, one))
         label = row._meta.label_lower
         appended.append(writing.Appended(row.stock_lifecycle, version, work.events, events, label))
     if written:
         writing.append(connection, subject, appended)
-        _update(model, written, owned | changed, using)
-        writing.write_timers(using, ((row, work.events) for _, work, row in written))
+        rows = [(key, work, one.row) for key, work, one in written]
+        _update(model, rows, owned | changed, using)
+        writing.write_timers(
+            using, ((one.row, work.events, one.known_timer) for _, work, one in written)
+        )
     return late
 
 

@@ -5,7 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stockflow.facets import Fragment
+from django.db import models
+
+from stockflow.bulk.arrays import columns_of, listed
+from stockflow.facets import Fragment, joined
 
 Row = tuple[Any, ...]
 
@@ -13,8 +16,22 @@ Row = tuple[Any, ...]
 def among(connection: Any, column: str, keys: Sequence[Any]) -> Fragment:
     """Return the test that *column* is one of *keys*, as the database keeps them: one parameter."""
     if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s)", (list(keys),)
+        return f"{column} = ANY(%s)", (listed(keys),)
     return f"{column} IN (SELECT value FROM json_each(%s))", (json.dumps(list(keys)),)
+
+
+class AmongUuids(models.Lookup):
+    """The test that a column is one of the UUIDs that the database gave as texts."""
+
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Return the test and its values."""
+        column, values = self.process_lhs(compiler, connection)
+        test, chosen = among(connection, column, self.rhs)
+        if connection.vendor == "postgresql":
+            chosen = (f"{{{','.join(self.rhs)}}}",)
+        return test, [*values, *chosen]
 
 
 def insert(
@@ -28,14 +45,13 @@ def insert(
 ) -> None:
     """Insert *rows*, the columns of *types*; *also* gives further columns, the same for all."""
     into = f"INSERT INTO {table} ({', '.join([*types, *also])})"
-    same = [value for _, values in also.values() for value in values]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            chosen = ", ".join(["v.*", *(sql for sql, _ in also.values())])
-            sql = f"{into} SELECT {chosen} FROM {_arrays(types.values())} v{suffix}"
-            cursor.execute(sql, [*same, *_columns(rows)])
+            source, arrays, columns = columns_of(types, rows)
+            chosen, given = joined([*columns.values(), *also.values()])
+            cursor.execute(f"{into} SELECT {chosen} FROM {source}{suffix}", [*given, *arrays])
         else:
-            chosen = ", ".join([*["%s"] * len(types), *(sql for sql, _ in also.values())])
+            chosen, same = joined([*[("%s", ())] * len(types), *also.values()])
             sql = f"{into} VALUES ({chosen}){suffix}"
             cursor.executemany(sql, [(*row, *same) for row in rows])
 
@@ -55,14 +71,16 @@ def update(
     names = [*types][2:]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            values = ", ".join(["k", "b", *(f"c{n}" for n in range(len(names)))])
-            to = ", ".join(f"{name} = v.c{n}" for n, name in enumerate(names))
+            source, arrays, columns = columns_of(types, rows)
+            (k, ks), (b, bs), *given = columns.values()
+            pairs = zip(names, given, strict=True)
+            sets, values = joined([(f"{name} = {sql}", its) for name, (sql, its) in pairs])
             # The range tells the planner to read one stretch of the key, not the whole table.
             sql = (
-                f"UPDATE {table} AS r SET {to} FROM {_arrays(types.values())} AS v({values}) "
-                f"WHERE r.{key} = v.k AND r.stock_version = v.b AND r.{key} BETWEEN %s AND %s"
+                f"UPDATE {table} AS r SET {sets} FROM {source} "
+                f"WHERE r.{key} = {k} AND r.stock_version = {b} AND r.{key} BETWEEN %s AND %s"
             )
-            cursor.execute(sql, [*_columns(rows), rows[0][0], rows[-1][0]])
+            cursor.execute(sql, [*values, *arrays, *ks, *bs, rows[0][0], rows[-1][0]])
         else:
             to = ", ".join(f"{name} = %s" for name in names)
             sql = f"UPDATE {table} SET {to} WHERE {key} = %s AND stock_version = %s"
@@ -75,16 +93,3 @@ def array_type(connection: Any, field: Any) -> str:
     if connection.vendor != "postgresql":
         return ""
     return re.sub(r"\(.*?\)", "", field.db_type(connection))
-
-
-def _arrays(types: Any) -> str:
-    return f"unnest({', '.join(f'%s::{name}[]' for name in types)})"
-
-
-def _columns(rows: Sequence[Row]) -> list[list[Any]]:
-    return [[_plain(value) for value in column] for column in zip(*rows, strict=True)]
-
-
-def _plain(value: Any) -> Any:
-    # An array has one type: a member of TextChoices is a text like the others.
-    return str.__str__(value) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
 """Writing what many objects did: their events, their rows, their timers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import connections, models
 
 from stockflow import timers
+from stockflow.adapting import adapter_of
 from stockflow.bulk import rows
 from stockflow.bulk.cells import FacetTexts
 from stockflow.bulk.chunks import Last
@@ -92,15 +93,18 @@ def _timer_clocks(
 ) -> dict[tuple[UUID, str], int | None]:
     """Return which version set the clocks of the objects that decay, as their timers say."""
     decaying = [
-        one.lifecycle
-        for one in appended
-        if any(event.circumstances.cause is not None for event in one.events)
+        one.lifecycle for one in appended if any(_lacks_clock(event) for event in one.events)
     ]
     if not decaying:
         return {}
     timers = ScheduledTransition.objects.using(connection.alias).filter(lifecycle__in=decaying)
     found = timers.values_list("lifecycle", "field", "version")
     return {(lifecycle, field): version for lifecycle, field, version in found}
+
+
+def _lacks_clock(event: Pending) -> bool:
+    cause = event.circumstances.cause
+    return cause is not None and cause.clock is None
 
 
 def _event_rows(
@@ -161,8 +165,9 @@ def update_rows(
     quote, fields = connection.ops.quote_name, list(columns)
     types = {"k": rows.array_type(connection, pk), "b": "bigint"}
     types |= {quote(f.column): rows.array_type(connection, f) for f in fields}
+    adapters = [(f.attname, adapter_of(f, connection.vendor)) for f in fields]
     values = [
-        (key, base, *(f.get_db_prep_save(getattr(row, f.attname), connection) for f in fields))
+        (key, base, *[adapt(getattr(row, name), connection) for name, adapt in adapters])
         for key, base, row in changed
     ]
     return rows.update(
@@ -170,19 +175,40 @@ def update_rows(
     )
 
 
-def write_timers(using: str, written: Iterable[tuple["StockflowModel", Sequence[Pending]]]) -> None:
-    """Start and end the timers of all objects, given with their events: in two statements."""
-    started: list[rows.Row] = []
+def write_timers(
+    using: str,
+    written: Iterable[tuple["StockflowModel", Sequence[Pending], Callable[[str], Any]]],
+) -> None:
+    """Start and end the timers of all objects, in few statements.
+
+    Each is given with its events, and what tells the timer of a field where it is known.
+    """
+    started, known = list[rows.Row](), list[int]()
     ended: dict[str, list[Any]] = {}
-    for row, events in written:
-        lifecycle = lifecycle_value(type(row), using, row.stock_lifecycle)
+    for row, events, known_timer in written:
         begun, fields = timers.changes(row, events)
-        started += [(lifecycle, *timer) for timer in begun]
+        if begun:
+            lifecycle = lifecycle_value(type(row), using, row.stock_lifecycle)
+            started += [(lifecycle, *timer) for timer in begun]
         for field in fields:
-            ended.setdefault(field, []).append(lifecycle)
+            if timer := known_timer(field):
+                known.append(timer.id)
+            else:
+                lifecycle = lifecycle_value(type(row), using, row.stock_lifecycle)
+                ended.setdefault(field, []).append(lifecycle)
     start_timers(using, started)
+    end_known_timers(using, known)
     for field, lifecycles in ended.items():
         end_timers(using, lifecycles, field)
+
+
+def end_known_timers(using: str, ids: Sequence[int]) -> None:
+    """Delete the timers *ids*."""
+    if ids:
+        connection = connections[using]
+        test, values = rows.among(connection, "id", ids)
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM stockflow_scheduledtransition WHERE {test}", values)
 
 
 def start_timers(using: str, started: Sequence[rows.Row]) -> None:

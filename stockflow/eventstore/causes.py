@@ -27,7 +27,7 @@ def clocks_of(events: Sequence[Pending], base: int) -> Clocks:
     for version, event in enumerate(events, base + 1):
         cause = event.circumstances.cause
         if cause is not None:
-            found.setdefault(cause, known.get(cause.field))
+            found.setdefault(cause, known.get(cause.field, cause.clock))
         if event.sets_clock:
             known[event.field] = version
     return found

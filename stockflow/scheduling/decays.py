@@ -4,22 +4,22 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.apps import apps
 from django.db import InterfaceError, OperationalError, connections, models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Cast
 
 from stockflow import conf
+from stockflow.bulk.rows import AmongUuids
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.listening import told
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
-from stockflow.scheduling.objects import Objects
+from stockflow.scheduling.objects import Decaying, Objects
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.scheduling.setwise import Setwise
-from stockflow.subjects import locked_rows, stock_fields
+from stockflow.subjects import locked_rows
 from stockflow.tables import ScheduledTransition
 
 CHUNK = 2_000
@@ -154,7 +154,7 @@ def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
         timers = _fire_setwise(page, using, chunk)
         chunk.is_uniform = not timers
     for model, lifecycles in _by_model(timers, using, chunk):
-        left: list[UUID] = lifecycles
+        left = lifecycles
         if not careful and uniform.is_uniform(model):
             left = uniform.fire(model, lifecycles, page.limit, using, chunk)
         if left:
@@ -180,9 +180,9 @@ def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[Waiting]:
 
 def _by_model(
     timers: Sequence[Waiting], using: str, chunk: Chunk
-) -> list[tuple[type[models.Model], list[UUID]]]:
+) -> list[tuple[type[models.Model], list[str]]]:
     """Return the objects of each model, always in the same order of models."""
-    labels: dict[UUID, type[Any]] = {}
+    labels: dict[str, type[Any]] = {}
     for timer in timers:
         try:
             model = apps.get_model(timer.model)
@@ -190,10 +190,9 @@ def _by_model(
             for one in ScheduledTransition.objects.using(using).filter(id=timer.id):
                 parking.fail(one, error, using, chunk)
             continue
-        lifecycle = UUID(timer.lifecycle)
-        known = labels.get(lifecycle, object)
-        labels[lifecycle] = model if issubclass(model, known) else known
-    found: dict[type[models.Model], list[UUID]] = {}
+        known = labels.get(timer.lifecycle, object)
+        labels[timer.lifecycle] = model if issubclass(model, known) else known
+    found: dict[type[models.Model], list[str]] = {}
     for lifecycle, model in labels.items():
         found.setdefault(model, []).append(lifecycle)
     return sorted(found.items(), key=lambda pair: pair[0]._meta.label)
@@ -201,20 +200,17 @@ def _by_model(
 
 def _fire_objects(
     model: type[models.Model],
-    lifecycles: Sequence[UUID],
+    lifecycles: Sequence[str],
     limit: datetime,
     using: str,
     chunk: Chunk,
     *,
     careful: bool,
 ) -> None:
-    rows = locked_rows(model, using, skip_locked=True).filter(stock_lifecycle__in=lifecycles)
-    found = {row.stock_lifecycle: row for row in rows.order_by("pk")}
+    rows = locked_rows(model, using, skip_locked=True)
+    rows = rows.filter(AmongUuids(F("stock_lifecycle"), lifecycles)).order_by("pk")
+    found = {row.stock_lifecycle: row for row in rows}
     timers = timers_under_lock(lifecycles, using)
-    put_right(model, timers, {n: _due_of(row) for n, row in found.items()}, using, chunk)
-    objects = Objects(model, [*found.values()], timers, limit, using, chunk, careful=careful)
-    objects.fire()
-
-
-def _due_of(row: Any) -> dict[str, datetime | None]:
-    return {field.name: row.__dict__[field.due_name] for field in stock_fields(type(row))}
+    put_right(model, timers, {n: row.__dict__ for n, row in found.items()}, using, chunk)
+    decaying = [Decaying(row, timers.get(lifecycle, {})) for lifecycle, row in found.items()]
+    Objects(model, decaying, limit, using, chunk, careful=careful).fire()

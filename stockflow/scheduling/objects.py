@@ -2,21 +2,20 @@
 
 import heapq
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, models, transaction
 
 from stockflow import deferring, settling
 from stockflow.bulk.methods import Loaded, write
 from stockflow.domain.errors import StockflowError
+from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
 from stockflow.ledgers import ledger_of
 from stockflow.scheduling import parking
-from stockflow.scheduling.locking import Timers
+from stockflow.scheduling.locking import Timer
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.settling import Became
 from stockflow.tables import ScheduledTransition
@@ -25,13 +24,59 @@ TURNS_AT_ONE_INSTANT = 100
 """More decays of one object at one instant than this are taken for a loop."""
 
 
+class Decaying(Loaded):
+    """A locked object whose decays are due.
+
+    Attributes:
+        timers: By field, those that may be fired: as they were when it was locked.
+        at: The instant of its last turn.
+        turns: How many it had then.
+    """
+
+    __slots__ = ("at", "timers", "turns")
+
+    def __init__(self, row: Any, timers: dict[str, Timer]) -> None:
+        super().__init__(row)
+        self.timers, self.turns = timers, 0
+        self.at: datetime | None = None
+
+    def known_timer(self, field: str) -> Timer | None:
+        """Return the timer of *field*; None if a method saved the object, and with it its timers."""
+        return None if ledger_of(self.row).unconfirmed else self.timers.get(field)
+
+    def known_clock(self, field: str) -> int | None:
+        """Return the version that set the clock of *field*; None if an event since then did."""
+        timer = self.known_timer(field)
+        pending = ledger_of(self.row).pending
+        if timer is None or any(e.field == field and e.sets_clock for e in pending):
+            return None
+        return timer.version
+
+    def overdue(self, limit: datetime) -> tuple[datetime, Any] | None:
+        """Return when the next decay is due, at *limit* or before, and of which field."""
+        found, known = None, self.row.__dict__
+        for field in self.row._stock_fields():
+            due_at = known.get(field.due_name)
+            if due_at is None or due_at > limit or field.name not in self.timers:
+                continue
+            if found is None or due_at < found[0]:
+                found = due_at, field
+        return found
+
+    def is_looping(self, at: datetime) -> bool:
+        """Count a turn at the instant *at*; whether there are too many."""
+        if at != self.at:
+            self.at, self.turns = at, 0
+        self.turns += 1
+        return self.turns > TURNS_AT_ONE_INSTANT
+
+
 class Objects:
     """The locked objects of one model in one chunk.
 
     Args:
         model: Their class.
-        rows: The objects, in the order of their keys.
-        timers: All their timers, as they are under the lock.
+        objects: They, in the order of their keys.
         limit: The last due instant to fire.
         using: The alias of the database.
         chunk: Where to count.
@@ -41,116 +86,102 @@ class Objects:
     def __init__(
         self,
         model: type[models.Model],
-        rows: Sequence[Any],
-        timers: Timers,
+        objects: Sequence[Decaying],
         limit: datetime,
         using: str,
         chunk: Chunk,
         *,
         careful: bool,
     ) -> None:
-        self.model, self.timers, self.limit, self.using = model, timers, limit, using
+        self.model, self.objects, self.limit, self.using = model, objects, limit, using
         self.chunk, self.careful = chunk, careful
-        self.loaded = [Loaded(row) for row in rows]
-        self.blocked = {row.stock_lifecycle: self._blocked(row) for row in rows}
-        self.turns = Counter[tuple[UUID, datetime]]()
-        self.after: list[tuple[ScheduledTransition, Became]] = []
-
-    def _blocked(self, row: Any) -> set[str]:
-        """Return the fields whose timers are not to be fired now, such as the parked ones."""
-        names = {field.name for field in row._stock_fields()}
-        return {name for name in names if (row.stock_lifecycle, name) not in self.timers}
+        self.after: list[tuple[Timer, datetime, Became | str]] = []
 
     def fire(self) -> None:
         """Let the decays happen in due order, chained ones included, then write what they did."""
-        queue: list[tuple[datetime, int, Any]] = []
+        queue: list[tuple[datetime, int, Decaying, Any]] = []
         count = itertools.count()
-        for one in self.loaded:
-            self._push(queue, next(count), one.row)
+        for one in self.objects:
+            self._push(queue, next(count), one)
         while queue:
-            _, _, row = heapq.heappop(queue)
-            if self._step(row):
-                self._push(queue, next(count), row)
+            due_at, _, one, field = heapq.heappop(queue)
+            if self._step(one, due_at, field):
+                self._push(queue, next(count), one)
         if not self.careful:
             self._write()
-        for timer, became in self.after:  # the writing of an object starts its timers anew
-            self._set_aside(timer, became)
+        for timer, due_at, why in self.after:  # the writing of an object starts its timers anew
+            self._set_aside(timer, due_at, why)
 
-    def _push(self, queue: list[tuple[datetime, int, Any]], number: int, row: Any) -> None:
-        overdue = self._overdue(row)
+    def _push(
+        self, queue: list[tuple[datetime, int, Decaying, Any]], number: int, one: Decaying
+    ) -> None:
+        overdue = one.overdue(self.limit)
         if overdue is not None:
-            heapq.heappush(queue, (overdue[0], number, row))
+            heapq.heappush(queue, (overdue[0], number, one, overdue[1]))
 
-    def _overdue(self, row: Any) -> Any:
-        """Return when the next decay of *row* is due, of which field; None if nothing is."""
-        blocked = self.blocked[row.stock_lifecycle]
-        found = None
-        for field in row._stock_fields():
-            due_at = row.__dict__.get(field.due_name)
-            if due_at is None or due_at > self.limit or field.name in blocked:
-                continue
-            if found is None or due_at < found[0]:
-                found = due_at, field
-        return found
-
-    def _step(self, row: Any) -> bool:
-        """Let the next decay of *row* happen; return whether the object can go on."""
-        due_at, field = self._overdue(row)
-        timer = self.timers[row.stock_lifecycle, field.name]
+    def _step(self, one: Decaying, due_at: datetime, field: Any) -> bool:
+        """Let the decay of *field* happen; return whether the object can go on."""
         if not self.careful:
-            return self._apply(row, due_at, field, timer)
-        counted = self.chunk.fired, self.chunk.skipped
+            self._apply(one, due_at, field)
+            return True
+        counted, timer = (self.chunk.fired, self.chunk.skipped), one.timers[field.name]
         try:
             with transaction.atomic(using=self.using):
-                can_go_on = self._apply(row, due_at, field, timer)
-                row.save(using=self.using)
-                return can_go_on
+                self._apply(one, due_at, field)
+                one.row.save(using=self.using)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # what it is in memory now is not what its row says
             self.chunk.fired, self.chunk.skipped = counted
-            parking.fail(timer, error, self.using, self.chunk)
+            parking.fail(self._stored(timer, due_at).get(), error, self.using, self.chunk)
             return False
+        return True
 
-    def _apply(self, row: Any, due_at: datetime, field: Any, timer: ScheduledTransition) -> bool:
-        key = row.stock_lifecycle, due_at
-        self.turns[key] += 1
-        if self.turns[key] > TURNS_AT_ONE_INSTANT:
-            self.blocked[row.stock_lifecycle].add(field.name)
-            self.after.append((timer, Became.LATE))
-            timer.error = _LOOP
-            return True
-        decay = deferring.due_decay(row, field)
+    def _apply(self, one: Decaying, due_at: datetime, field: Any) -> None:
+        row, timer, known = one.row, one.timers[field.name], one.known_timer(field.name)
+        if one.is_looping(due_at):
+            self._leave(one, timer, due_at, _LOOP)
+            return
+        decay = deferring.due_decay(row, field, known and known.transition)
         if decay is None:
             raise StockflowError(
                 f"no decay leaves {row.__dict__[field.name]!r} any more, so {timer.transition!r} "
                 "cannot be fired: put it back, run `manage.py stockflow reschedule`, or call a "
                 "transition on the object."
             )
-        became = settling.apply(row, field, decay, due_at)
+        became = settling.apply(row, field, decay, due_at, one.known_clock(field.name))
         self.chunk.fired += became is Became.FIRED
         self.chunk.skipped += became is Became.SKIPPED
         if became not in settling.DONE:
-            self.blocked[row.stock_lifecycle].add(field.name)
-            self.after.append((timer, became))
-        return True
+            self._leave(one, timer, due_at, became)
+
+    def _leave(self, one: Decaying, timer: Timer, due_at: datetime, why: Became | str) -> None:
+        """Fire no more of that field in this chunk."""
+        del one.timers[timer.field]
+        self.after.append((timer, due_at, why))
 
     def _write(self) -> None:
-        changed = [one for one in self.loaded if ledger_of(one.row).pending]
+        changed = [one for one in self.objects if ledger_of(one.row).pending]
         if write(self.model, changed, self.using):
             raise ConcurrentTransition(
                 f"A method saved objects of {self.model._meta.label} that it does not belong to."
             )
 
-    def _set_aside(self, timer: ScheduledTransition, became: Became) -> None:
-        if became is Became.HELD:
-            parking.hold(timer, self.using, self.chunk)
-        else:
-            parking.park(timer, timer.error or _WHY[became], self.using, self.chunk)
+    def _set_aside(self, timer: Timer, due_at: datetime, why: Became | str) -> None:
+        for stored in self._stored(timer, due_at):  # none where another field's decay moved it
+            if why is Became.HELD:
+                parking.hold(stored, self.using, self.chunk)
+            else:
+                parking.park(stored, _WHY.get(why, str(why)), self.using, self.chunk)
+
+    def _stored(self, timer: Timer, due_at: datetime) -> "models.QuerySet[ScheduledTransition]":
+        """Return what the timer is by now, if it is still the one of the decay due at *due_at*."""
+        timers = ScheduledTransition.objects.using(self.using)
+        return timers.filter(lifecycle=timer.lifecycle, field=timer.field, due_at=to_micros(due_at))
 
 
 _LOOP = f"{TURNS_AT_ONE_INSTANT} decays at one instant: does a chain of decays loop without delay?"
-_WHY = {
+_WHY: dict[Became | str, str] = {
     Became.UNDECIDED: "Its conditions were false when it was due.",
     Became.LATE: "It is later than its max_lateness.",
 }

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import connections, models
 
@@ -18,6 +17,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
 from stockflow.fields import StockField
 from stockflow.moments import SCHEDULE
+from stockflow.scheduling.locking import Timer
 from stockflow.subjects import subject_of
 from stockflow.tables import STOCKFLOW, Kind
 
@@ -37,15 +37,14 @@ class Changed(NamedTuple):
     """One object, as its row and its timer are, and what it goes through."""
 
     pk: Any
-    lifecycle: UUID
+    timer: Timer
     version: int
-    clock: int
     due_at: datetime
     steps: list[Step]
 
     def causes(self) -> list[str]:
         """Return what the log keeps of each step's timer: the first one's is the object's own."""
-        clocks = [self.clock, *range(self.version + 1, self.version + len(self.steps))]
+        clocks = [self.timer.version, *range(self.version + 1, self.version + len(self.steps))]
         dues = [self.due_at, *(step.due_at for step in self.steps[:-1] if step.due_at)]
         return [
             f'{{"cause":{cause_text(to_micros(due), clock)}}}'
@@ -156,16 +155,15 @@ class Writing:
     def _write_timers(self, changed: Sequence[Changed]) -> None:
         label, started, ended = self.model._meta.label_lower, [], []
         for one in changed:
-            lifecycle = writing.lifecycle_value(self.model, self.using, one.lifecycle)
             last = one.steps[-1]
             if last.due_at is None:
-                ended.append(lifecycle)
+                ended.append(one.timer.id)
             else:
+                lifecycle = writing.lifecycle_value(self.model, self.using, one.timer.lifecycle)
                 version, due_at = one.version + len(one.steps), to_micros(last.due_at)
                 started.append((lifecycle, label, self.field.name, version, last.following, due_at))
         writing.start_timers(self.using, started)
-        if ended:
-            writing.end_timers(self.using, ended, self.field.name)
+        writing.end_known_timers(self.using, ended)
 
     def _require(self, found: int, expected: int) -> None:
         if found != expected:

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import models
+from django.db.models import F
 
+from stockflow.bulk import writing
 from stockflow.bulk.commands import Command
+from stockflow.bulk.rows import AmongUuids
 from stockflow.domain.decay import Decay, Length, earliest
 from stockflow.domain.machine import Machine
 from stockflow.machines import machine_of
@@ -51,8 +54,8 @@ def is_uniform(model: type[models.Model]) -> bool:
 
 
 def fire(
-    model: type[models.Model], lifecycles: Sequence[UUID], limit: datetime, using: str, chunk: Chunk
-) -> list[UUID]:
+    model: type[models.Model], lifecycles: Sequence[str], limit: datetime, using: str, chunk: Chunk
+) -> list[str]:
     """Fire the decays of the objects of *lifecycles* that are due at *limit* or before.
 
     Returns:
@@ -61,20 +64,18 @@ def fire(
     field = subject_of(model).fields[0]
     rows = _locked(model, field.name, field.due_name, lifecycles, using)
     timers = timers_under_lock(lifecycles, using)
-    due = {row.lifecycle: {field.name: row.due_at} for row in rows}
+    due = {row.lifecycle: {field.due_name: row.due_at} for row in rows}
     put_right(model, timers, due, using, chunk)
-    machine, changed, left = machine_of(model, field.name), list[Changed](), list[UUID]()
+    machine, changed, left = machine_of(model, field.name), list[Changed](), list[str]()
     for row in rows:
-        if (row.lifecycle, field.name) not in timers:
+        timer = timers.get(row.lifecycle, {}).get(field.name)
+        if timer is None:
             continue
-        timer = timers[row.lifecycle, field.name]
         steps = _steps(row, machine, timer.transition, limit)
         if steps is None:
-            left.append(row.lifecycle)
+            left.append(str(writing.lifecycle_value(model, using, row.lifecycle)))
         elif steps and row.due_at is not None:
-            changed.append(
-                Changed(row.pk, row.lifecycle, row.version, timer.version, row.due_at, steps)
-            )
+            changed.append(Changed(row.pk, timer, row.version, row.due_at, steps))
     if changed:
         Writing(model, field, using).write(changed)
         chunk.fired += sum(len(one.steps) for one in changed)
@@ -82,9 +83,10 @@ def fire(
 
 
 def _locked(
-    model: type[models.Model], state: str, due: str, lifecycles: Sequence[UUID], using: str
+    model: type[models.Model], state: str, due: str, lifecycles: Sequence[str], using: str
 ) -> list[Row]:
-    rows = locked_rows(model, using, skip_locked=True).filter(stock_lifecycle__in=lifecycles)
+    rows = locked_rows(model, using, skip_locked=True)
+    rows = rows.filter(AmongUuids(F("stock_lifecycle"), lifecycles))
     names = ("pk", "stock_lifecycle", "stock_version", "stock_changed_at", state, due)
     return [Row(*values) for values in rows.order_by("pk").values_list(*names)]
 

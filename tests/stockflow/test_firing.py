@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django_fsm.signals import post_transition, pre_transition
 
 from stockflow import machines
 from stockflow.models import Event, ScheduledTransition
@@ -14,12 +16,12 @@ from stockflow.scheduling import decays, uniform
 from stockflow.scheduling.decays import fire_due, next_due
 from stockflow.scheduling.setwise import Setwise
 from stockflow.testing import Clock
-from tests.crm.models import Chain, Lamp, Lead, Loop
+from tests.crm.models import BigLead, Chain, Fading, Lamp, Lead, Loop, Order, Trial
 from tests.stockflow.reading import assert_whole, micros, timers_of, trail
 
 pytestmark = pytest.mark.django_db
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def fire(**options: Any) -> int:
@@ -174,3 +176,122 @@ def test_a_decay_that_cannot_be_saved_is_not_counted(
     assert fire() == 0
     assert timers_of(chain)["state"].error == "ValueError: not today"
     assert trail(chain) == ["entered >a"]
+
+
+def test_a_parent_s_decay_leaves_the_child_s_timer(time: Clock) -> None:
+    """Fired as the parent that entered the state, which does not know the child's field."""
+    big = BigLead.objects.create()
+    big.postpone_decay("offer", to=time.at + 90 * DAY)
+    big.save()
+    time.advance(37 * DAY)
+    fire()
+    lead = Lead.objects.get()
+    lead.rekindle()
+    lead.save()
+    time.advance(8 * DAY)
+
+    assert fire(chunk_size=1) == 1
+    assert {name: t.model for name, t in timers_of(big).items()} == {
+        "stage": "crm.biglead",
+        "temperature": "crm.lead",
+    }
+    time.advance(90 * DAY)
+    fire()
+    assert trail(big, "stage")[-1] == "moved draft>offered"
+
+
+def test_a_timer_of_a_field_that_is_gone(time: Clock) -> None:
+    """No class knows it: it is taken away once its object is looked at."""
+    lead = Lead.objects.create()
+    ScheduledTransition.objects.create(
+        lifecycle=lead.stock_lifecycle, model="crm.lead", field="gone", version=1, due_at=0
+    )
+    time.advance(7 * DAY)
+    fire()
+
+    assert [*timers_of(lead)] == ["temperature"]
+
+
+def test_what_is_set_aside_is_named(time: Clock) -> None:
+    """It is the decay at hand, not the one before it in the chain."""
+    trial = Trial.objects.create(pause=DAY, ready=False)
+    time.advance(2 * DAY)
+    (failure,) = (f for chunk in fire_due() for f in chunk.failures.values())
+
+    assert (failure.transition, failure.lifecycle) == ("call", trial.stock_lifecycle)
+
+
+def test_what_another_decay_moved_is_not_set_aside(
+    time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was held back in the stay before has a clock of its own in the next one."""
+    rule = Order.delay._django_fsm.transitions["waiting"]  # type: ignore[attr-defined]
+    monkeypatch.setattr(rule, "conditions", [lambda _: False])
+
+    def wait_again(instance: Any, name: str, **_: Any) -> None:
+        if name == "dun":
+            instance.deadline = time.at + 5 * DAY
+            instance.wait_again()
+
+    order = Order.objects.create(deadline=time.at + DAY)
+    time.advance(2 * DAY)
+    post_transition.connect(wait_again, sender=Order)
+    try:
+        held = [timer for chunk in fire_due() for timer in chunk.held]
+    finally:
+        post_transition.disconnect(wait_again, sender=Order)
+
+    assert trail(order, "delivery")[1:] == ["moved waiting>waiting"]
+    assert timers_of(order)["delivery"].retry_at is None
+    assert held == []
+
+
+def test_several_decays_of_a_state_cost_no_statement_each(time: Clock) -> None:
+    """Their timers, read under the lock, say which of them is due."""
+    for _ in range(12):
+        Order.objects.create(deadline=time.at + DAY)
+    time.advance(DAY)
+    with CaptureQueriesContext(connection) as one_chunk:
+        fired = fire()
+
+    assert fired == 12
+    assert len(one_chunk) < 20
+
+
+def kept_and_renewed(fading: Fading) -> None:
+    """End the timer and start another one."""
+    fading.keep()
+    fading.save()
+    fading.renew()
+    fading.save()
+
+
+@pytest.mark.parametrize(
+    ("name", "act", "clocks"),
+    [
+        pytest.param("wither", Fading.save, [None, 1, 2, 3], id="saved"),
+        pytest.param("age", kept_and_renewed, [None, None, None, 1, 4, 5], id="timed-anew"),
+    ],
+)
+def test_a_method_that_saves_its_own_object(
+    name: str, act: Callable[[Any], None], clocks: list[int | None], time: Clock
+) -> None:
+    """Its timers are by then others than those that were read under the lock."""
+    fading, acts = Fading.objects.create(), [act]
+
+    def told(instance: Any, **options: Any) -> None:
+        if options["name"] == name and acts:
+            acts.pop()(instance)
+
+    time.advance(8 * DAY)
+    pre_transition.connect(told, sender=Fading)
+    try:
+        fired = fire()
+    finally:
+        pre_transition.disconnect(told, sender=Fading)
+    fading.refresh_from_db()
+
+    assert (fired, acts) == (3, [])
+    assert [entry.clock_version for entry in fading.stock_history()] == clocks
+    assert timers_of(fading) == {}
+    assert_whole(fading)
