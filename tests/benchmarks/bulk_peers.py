@@ -33,8 +33,8 @@ def make(count: int, only: Iterable[type[Any]] = MODELS) -> None:
     owners = [Owner._default_manager.create(team=f"team {n}") for n in range(3)]
     for model in only:
         made = range(min(count, MADE))
-        model._default_manager.bulk_create([_ticket(model, n, owners) for n in made])
-        copying.copies(model, count - len(made))
+        new = model._default_manager.bulk_create([_ticket(model, n, owners) for n in made])
+        copying.copies(model, count - len(made), [ticket.pk for ticket in new])
     _analyze()
 
 
@@ -51,13 +51,13 @@ def _analyze() -> None:
             cursor.execute("ANALYZE")
 
 
-_LIFECYCLE = {
+LIFECYCLE = {
     "postgresql": "r.stock_lifecycle::text",
     "sqlite": "substr(r.stock_lifecycle, 1, 8) || '-' || substr(r.stock_lifecycle, 9, 4) || '-' || "
     "substr(r.stock_lifecycle, 13, 4) || '-' || substr(r.stock_lifecycle, 17, 4) || '-' || "
     "substr(r.stock_lifecycle, 21)",
 }
-_FACETS = {
+FACETS = {
     "postgresql": "'{\"channel\":' || to_json(r.channel::text)::text || ',\"owner__team\":' || "
     "to_json(o.team::text)::text || ',\"priority\":' || r.priority || '}'",
     "sqlite": "'{\"channel\":' || json_quote(r.channel) || ',\"owner__team\":' || "
@@ -73,11 +73,11 @@ def _by_hand(source: str, target: str, name: str) -> None:
             "INSERT INTO stockflow_event (application, originator, version, topic, model, field, "
             "kind, transition, source, target, source_facets, target_facets, occurred_at, "
             "recorded_at, actor, reason, correlation) "
-            f"SELECT 'stockflow', {_LIFECYCLE[vendor]}, r.stock_version + 1, 'stockflow:moved', "
-            f"l.model, 'state', 'moved', %s, r.state, %s, l.target_facets, {_FACETS[vendor]}, %s, %s, "
+            f"SELECT 'stockflow', {LIFECYCLE[vendor]}, r.stock_version + 1, 'stockflow:moved', "
+            f"l.model, 'state', 'moved', %s, r.state, %s, l.target_facets, {FACETS[vendor]}, %s, %s, "
             f"'', '', '' FROM {table} r JOIN {Owner._meta.db_table} o ON o.id = r.owner_id "
             f"JOIN stockflow_event l ON l.application = 'stockflow' "
-            f"AND l.originator = {_LIFECYCLE[vendor]} AND l.version = r.stock_version "
+            f"AND l.originator = {LIFECYCLE[vendor]} AND l.version = r.stock_version "
             f"WHERE r.state = %s{lock}",
             [name, target, to_micros(at), to_micros(at), source],
         )

@@ -1,6 +1,7 @@
 """Copies of objects with their log, by SQL: a million are there in a minute."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection, models
@@ -12,9 +13,12 @@ _batches = itertools.count()
 """Of all models together: two batches made within a millisecond differ in nothing else."""
 
 
-def copies(model: type[Any], count: int) -> None:
-    """Add *count* copies of the objects of *model* that are there, each with a lifecycle of its own."""
-    keys = list(model._default_manager.order_by("pk").values_list("pk", flat=True))
+def copies(model: type[Any], count: int, keys: Sequence[Any] = ()) -> None:
+    """Add *count* copies of the objects of *model*, each with a lifecycle of its own.
+
+    Of those with *keys*, which are in one row; by default of all that are there.
+    """
+    keys = [*keys] or list(model._default_manager.order_by("pk").values_list("pk", flat=True))
     for start in range(0, count, len(keys) or 1):
         chosen = keys[: count - start]
         # What begins so stands after all lifecycles made by the clock, in the order of the batches.
