@@ -270,7 +270,7 @@ def kept_and_renewed(fading: Fading) -> None:
     ("name", "act", "clocks"),
     [
         pytest.param("wither", Fading.save, [None, 1, 2, 3], id="saved"),
-        pytest.param("age", kept_and_renewed, [None, None, None, 1, 4, 5], id="timed-anew"),
+        pytest.param("age", kept_and_renewed, [None, 1, 1, 1, 4, 5], id="timed-anew"),
     ],
 )
 def test_a_method_that_saves_its_own_object(
