@@ -64,3 +64,15 @@ def _django_db_setup(django_db_setup: None) -> Iterator[None]:
         teardown = emptying.instead_of_flush()
         patched.setattr("django.test.TransactionTestCase._fixture_teardown", teardown)
         yield
+
+
+@pytest.fixture(name="jobs")
+def _jobs() -> Iterator[None]:
+    """No periodic job but the test's own."""
+    from stockflow.scheduling.periodic import JOBS  # needs the app registry
+
+    before = dict(JOBS)
+    JOBS.clear()
+    yield
+    JOBS.clear()
+    JOBS.update(before)

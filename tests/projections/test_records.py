@@ -26,23 +26,13 @@ from tests.stockflow.reading import trail
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("jobs")]
 
 
 @pytest.fixture(name="time")
 def _time() -> Iterator[Clock]:
     with clock(NOW) as time:
         yield time
-
-
-@pytest.fixture(name="jobs", autouse=True)
-def _jobs() -> Iterator[None]:
-    """No job but the test's own."""
-    before = dict(JOBS)
-    JOBS.clear()
-    yield
-    JOBS.clear()
-    JOBS.update(before)
 
 
 def hot(**options: Any) -> Stock:

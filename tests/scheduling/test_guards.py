@@ -18,7 +18,6 @@ from stockflow.scheduling import decays, periodic, register
 from stockflow.scheduling.daemon import LONGEST_SLEEP, pause
 from stockflow.scheduling.decays import count_due, fire_due
 from stockflow.scheduling.outcomes import Chunk, Failure
-from stockflow.scheduling.periodic import JOBS
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock
 from tests.crm.models import BigLead, Chain, Fading, Lamp, Lead
@@ -313,13 +312,6 @@ def test_a_clock_that_was_put_back(time: Clock) -> None:
 
     assert lead.temperature_since == start
     assert_whole(lead)
-
-
-@pytest.fixture(name="jobs")
-def _jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No job but the test's own."""
-    for name in [*JOBS]:
-        monkeypatch.delitem(JOBS, name)
 
 
 @pytest.mark.usefixtures("jobs")

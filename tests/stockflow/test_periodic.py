@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time as real_time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from stockflow.errors import InvalidDeclaration
 from stockflow.models import PeriodicRun
 from stockflow.scheduling import periodic, register
 from stockflow.scheduling.daemon import pause
-from stockflow.scheduling.periodic import JOBS
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, run_due
 from tests.crm.models import Lead
@@ -31,17 +29,7 @@ from tests.stockflow.reading import trail
 
 ROOT = Path(__file__).parent.parent.parent
 BERLIN = ZoneInfo("Europe/Berlin")
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(name="jobs", autouse=True)
-def _jobs() -> Iterator[None]:
-    """No job but the test's own."""
-    before = dict(JOBS)
-    JOBS.clear()
-    yield
-    JOBS.clear()
-    JOBS.update(before)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("jobs")]
 
 
 def run() -> list[PeriodicRun]:
