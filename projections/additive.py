@@ -18,7 +18,7 @@ from django.db.models import (
 
 from stockflow import conf
 from stockflow.projections.base import Projection
-from stockflow.projections.batches import batch
+from stockflow.projections.batches import events_between
 from stockflow.projections.local_days import LocalDay, days_of, use
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class AdditiveProjection(Projection):
         with connections[using].cursor() as cursor:
             if self._has_days:
                 zone = ZoneInfo(generation.zone)
-                events = batch(cursor, after, until).sql(cursor.db.vendor)
+                events = events_between(cursor, after, until)
                 use(days_of(cursor, f"SELECT e.occurred_at AS at {events}", zone))
             for each in self.adds:
                 cursor.execute(*self._statement(each, log, generation.pk))

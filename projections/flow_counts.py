@@ -8,7 +8,7 @@ from django.db import connections
 from stockflow import conf
 from stockflow.domain.days import SIZES
 from stockflow.projections.base import Projection, register_projection
-from stockflow.projections.batches import batch
+from stockflow.projections.batches import events_between
 from stockflow.projections.local_days import ORDINAL, days_of
 from stockflow.projections.stages import empty, fill
 
@@ -27,8 +27,8 @@ _STAGES: Final = {
     " source_facets text, target_facets text",
     "stockflow_counted": "day integer, path bigint, number bigint, seconds bigint, micros bigint",
 }
-"""Temporary tables: when each event of a batch took which path, the paths that were met for the
-first time, in the words of the log, and what the batch counts."""
+"""Temporary tables: when each event of a batch took which path; where one of them was never taken
+before, all of them in the words of the log; and what the batch counts."""
 
 _BATCH: Final = """
 INSERT INTO stockflow_batch
@@ -120,7 +120,7 @@ class FlowCounts(Projection):
                 # 20,000 events).
                 cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
             empty(cursor, _STAGES)
-            _stage(cursor, batch(cursor, after, until).sql(cursor.db.vendor))
+            _stage(cursor, events_between(cursor, after, until))
             _count(cursor, ZoneInfo(generation.zone))
             cursor.execute(_COUNTS, [generation.pk])
             cursor.execute(_NETS, [generation.pk])
@@ -129,7 +129,7 @@ class FlowCounts(Projection):
 
 
 def _stage(cursor: Any, events: str) -> None:
-    """Find the path of each event, and remember those that were never taken before."""
+    """Find the path of each event, having added those that were never taken before."""
     cursor.execute(_BATCH.format(batch=events))
     cursor.execute(_UNKNOWN)
     if cursor.fetchone():

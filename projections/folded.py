@@ -88,8 +88,6 @@ BY_KEY: Final = {
     " (SELECT x.* FROM stockflow_event x WHERE x.id = late.event LIMIT 1) e",
     "sqlite": "CROSS JOIN stockflow_event e ON e.id = late.event",
 }
-
-
 # A type that cannot be sorted: PostgreSQL takes sorting for as cheap as hashing here, and it is not.
 _HASHED: Final = {"postgresql": ", CAST('0' AS xid)", "sqlite": ""}
 
@@ -122,7 +120,7 @@ def selects(*, split: bool, vendor: str) -> str:
     """Return the parts that are added to the count of the log, without values."""
     columns = "e.model, e.field, e.kind, e.source, e.target, "
     columns += "e.source_facets, e.target_facets" if split else "NULL, NULL"
-    # What differs most comes first: where PostgreSQL sorts by them it compares less.
+    # What differs most comes first: where a database sorts by them it compares less.
     group = "e.target, e.source, e.kind, e.field, e.model"
     words = {
         "sums": _SUMS.format(columns=columns),

@@ -6,7 +6,7 @@ from django.db import connections
 
 from stockflow.domain.days import span_sql
 from stockflow.projections.base import Projection, register_projection
-from stockflow.projections.batches import batch
+from stockflow.projections.batches import events_between
 from stockflow.projections.flow_counts import DIGEST
 from stockflow.projections.stages import empty, fill
 
@@ -107,7 +107,7 @@ class Spells(Projection):
         }
         with connection.cursor() as cursor:
             empty(cursor, _STAGES)
-            events = batch(cursor, after, until).sql(vendor)
+            events = events_between(cursor, after, until)
             fill(cursor, "stockflow_turns", _TURNS.format(batch=events, **words), [])
             _add(cursor, generation.pk)
 

@@ -1,13 +1,9 @@
 """``python -m tests.benchmarks [--small] [--database sqlite|postgresql]``."""
 
 import argparse
-import os
-import subprocess
 import sys
 
-import django
-
-DATABASES = ("sqlite", "postgresql")
+from tests.benchmarks.databases import DATABASES, each, made
 
 
 def main() -> int:
@@ -20,25 +16,15 @@ def main() -> int:
     options = parser.parse_args()
     if options.database:
         return _run(options.database, small=options.small, tiny=options.tiny)
-    # Django knows one set of settings in a process.
-    command = [sys.executable, "-m", "tests.benchmarks", *sys.argv[1:], "--database"]
-    return max(subprocess.run([*command, name], check=False).returncode for name in DATABASES)
+    return each("tests.benchmarks")
 
 
 def _run(name: str, *, small: bool, tiny: bool) -> int:
-    os.environ["BENCHMARK_DATABASE"] = name
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
-    django.setup()
-    from django.db import connection  # it needs the settings
+    with made(name):
+        from tests.benchmarks import report, rounds
 
-    from tests.benchmarks import report, rounds
-
-    size = rounds.TINY if tiny else rounds.SMALL if small else rounds.FULL
-    try:
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        size = rounds.TINY if tiny else rounds.SMALL if small else rounds.FULL
         modes = rounds.measure(size)
-    finally:
-        connection.creation.destroy_test_db("", verbosity=0)
     noise = report.NOISE if small else 0.0
     failures: list[str] = []
     for mode, medians in modes.items():

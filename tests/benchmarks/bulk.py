@@ -5,19 +5,17 @@ against what one writes without us: ``bulk_create`` of log rows and ``update()``
 """
 
 import argparse
-import os
 import resource
-import subprocess
 import sys
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-import django
 from tqdm import tqdm
 
-DATABASES = ("sqlite", "postgresql")
+from tests.benchmarks.databases import DATABASES, each, made
+
 HAND = "INSERT ... SELECT + UPDATE by hand"
 ORM = "bulk_create() of log rows like ours + update()"
 SHORT = "bulk_create() of log rows of 5 columns + update()"
@@ -40,22 +38,13 @@ def main() -> int:
     parser.add_argument("--database", choices=DATABASES, help="one database only")
     options = parser.parse_args()
     if not options.database:
-        command = [sys.executable, "-m", "tests.benchmarks.bulk", *sys.argv[1:], "--database"]
-        return max(subprocess.run([*command, name], check=False).returncode for name in DATABASES)
-    os.environ["BENCHMARK_DATABASE"] = options.database
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
-    django.setup()
-    from django.db import connection
-
-    try:
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        return each("tests.benchmarks.bulk")
+    with made(options.database):
         if options.memory:
             return _memory(options.database, options.count)
         count = min(options.count, SMALL) if options.small else options.count
         found = _measure(count, options.rounds)
         return _report(options.database, found, NOISE if options.small else 1.0)
-    finally:
-        connection.creation.destroy_test_db("", verbosity=0)
 
 
 def _measure(count: int, rounds: int) -> dict[str, float]:

@@ -6,9 +6,7 @@ wait.
 """
 
 import argparse
-import os
 import resource
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,9 +17,8 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
-import django
+from tests.benchmarks.databases import DATABASES, each, made
 
-DATABASES = ("sqlite", "postgresql")
 LEAST_BY_SQL, LEAST_BY_METHODS, MOST_MILLISECONDS = 30_000, 5_000, 20.0
 NOISE = 10
 """How many times slower a small run on a busy machine may be: it catches what is grossly slower."""
@@ -34,20 +31,10 @@ def main() -> int:
     parser.add_argument("--database", choices=DATABASES, help="one database only")
     options = parser.parse_args()
     if not options.database:
-        command = [sys.executable, "-m", "tests.benchmarks.decays", *sys.argv[1:], "--database"]
-        return max(subprocess.run([*command, name], check=False).returncode for name in DATABASES)
-    os.environ["BENCHMARK_DATABASE"] = options.database
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
-    django.setup()
-    from django.db import connection
-
+        return each("tests.benchmarks.decays")
     due, waiting = (5_000, 20_000) if options.small else (100_000, 1_000_000)
-    try:
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    with made(options.database):
         return _measure(options.database, due, waiting, NOISE if options.small else 1)
-    finally:
-        connection.close()
-        connection.creation.destroy_test_db("", verbosity=0)
 
 
 def _measure(database: str, due: int, waiting: int, noise: int) -> int:

@@ -6,9 +6,7 @@ of a quarter, a half and all of the history; and what the folded spells save.
 """
 
 import argparse
-import os
 import resource
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,11 +15,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-import django
-
 from stockflow.domain.days import span_sql
+from tests.benchmarks.databases import DATABASES, each, made
 
-DATABASES = ("sqlite", "postgresql")
 SMALL, LATE, NOTIFIED, PEER = 20_000, 10_000, 5_000, 200_000
 MOST_OVER_HAND, MOST_OVER_HAND_OF_SPELLS, LEAST_UNDER_PEER, MOST_MEGABYTES = 3.0, 4.0, 3.0, 300
 MOST_MILLIS, MOST_MILLIS_LATE = 10.0, 50.0
@@ -65,24 +61,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the log, for the next run to use")
     options = parser.parse_args()
     if not options.database:
-        command = [sys.executable, "-m", "tests.benchmarks.projections", *sys.argv[1:]]
-        runs = [subprocess.run([*command, "--database", n], check=False) for n in DATABASES]
-        return sum(bool(run.returncode) for run in runs)
+        return each("tests.benchmarks.projections")
     count = min(options.count, SMALL) if options.small else options.count
-    os.environ["BENCHMARK_DATABASE"] = options.database
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
-    if options.keep:
-        os.environ["BENCHMARK_NAME"] = f"stockflow_benchmark_of_{count}"
-    django.setup()
-    from django.db import connection
-
-    try:
-        connection.creation.create_test_db(
-            0, autoclobber=True, serialize=False, keepdb=options.keep
-        )
+    with made(options.database, kept_as=f"stockflow_benchmark_of_{count}" if options.keep else ""):
         return _report(options.database, count, NOISE if options.small else 1.0)
-    finally:
-        connection.creation.destroy_test_db("", verbosity=0, keepdb=options.keep)
 
 
 def _report(name: str, count: int, noise: float) -> int:

@@ -5,15 +5,11 @@ two differ, since the events of one transaction stay together.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 from time import perf_counter
 from typing import Any
 
-import django
-
-DATABASES = ("sqlite", "postgresql")
+from tests.benchmarks.databases import DATABASES, each, made
 
 
 def main() -> int:
@@ -25,18 +21,9 @@ def main() -> int:
     parser.add_argument("--database", choices=DATABASES, help="one database only")
     options = parser.parse_args()
     if not options.database:
-        command = [sys.executable, "-m", "tests.benchmarks.sequencing", *sys.argv[1:], "--database"]
-        return max(subprocess.run([*command, name], check=False).returncode for name in DATABASES)
-    os.environ["BENCHMARK_DATABASE"] = options.database
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
-    django.setup()
-    from django.db import connection
-
-    try:
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        return each("tests.benchmarks.sequencing")
+    with made(options.database):
         _measure(options.database, options.count)
-    finally:
-        connection.creation.destroy_test_db("", verbosity=0)
     return 0
 
 
