@@ -41,8 +41,10 @@ def hot(**options: Any) -> Stock:
 
 
 def parts(record: Any) -> dict[tuple[str, Any], int]:
-    """Return the parts of a record."""
-    return {(part.facet, part.facet_value): part.count for part in record.facets.all()}
+    """Return the parts of a record, of which each value has one."""
+    found = {(part.facet, part.facet_value): part.count for part in record.facets.all()}
+    assert len(found) == record.facets.count()
+    return found
 
 
 def record(*args: Any) -> str:
