@@ -1,5 +1,7 @@
 """What folding costs and saves: ``python -m tests.benchmarks.projections [--count N] [--small]``.
 
+With ``--memory`` it only replays, and tells the peak of the process.
+
 A replay of the flow counts and of the spells against one ``INSERT ... SELECT`` written by hand
 that fills the same table, the former against one by ``eventsourcing`` too; a count by one facet as
 of a quarter, a half and all of the history; and what the folded spells save.
@@ -58,13 +60,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000_000, help="events")
     parser.add_argument("--small", action="store_true", help="few events, wider bounds")
     parser.add_argument("--database", choices=DATABASES, help="one database only")
+    parser.add_argument("--memory", action="store_true", help="replay only, and tell the memory")
     parser.add_argument("--keep", action="store_true", help="keep the log, for the next run to use")
     options = parser.parse_args()
     if not options.database:
         return each("tests.benchmarks.projections")
     count = min(options.count, SMALL) if options.small else options.count
     with made(options.database, kept_as=f"stockflow_benchmark_of_{count}" if options.keep else ""):
-        return _report(options.database, count, NOISE if options.small else 1.0)
+        report = _memory if options.memory else _report
+        return report(options.database, count, NOISE if options.small else 1.0)
 
 
 def _report(name: str, count: int, noise: float) -> int:
@@ -72,9 +76,7 @@ def _report(name: str, count: int, noise: float) -> int:
 
     from tests.benchmarks import history
 
-    if not history.execute("SELECT 1 FROM stockflow_event LIMIT 1"):
-        history.write(0, count - 1, count)
-    history.vacuum()
+    _write(count)
     figures = _replays(count)
     history.vacuum()
     _spells_saved(count)
@@ -86,8 +88,36 @@ def _report(name: str, count: int, noise: float) -> int:
         history.write(count, count + late - 1, count)
         figures += [_count(101, count, f"its end, {late:,} events not folded", MOST_MILLIS_LATE)]
         transaction.set_rollback(True)
+    return _told(name, count, noise, [*figures, _peak()])
+
+
+def _memory(name: str, count: int, noise: float) -> int:
+    from stockflow.projections import runner
+    from tests.benchmarks.history import seconds
+
+    _write(count)
+    figures = [_peak("before")]
+    for projection in ("flow_counts", "spells"):
+        took = seconds(lambda projection=projection: list(runner.rebuild(names=[projection])))
+        figures += [_peak(f"after {took:.0f} s of {projection}")]
+    return _told(name, count, noise, figures)
+
+
+def _write(count: int) -> None:
+    from tests.benchmarks import history
+
+    if not history.execute("SELECT 1 FROM stockflow_event LIMIT 1"):
+        history.write(0, count - 1, count)
+    history.vacuum()
+
+
+def _peak(when: str = "memory") -> Figure:
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    figures += [("memory", megabytes, "MB at most", MOST_MEGABYTES)]
+    return when, megabytes, "MB at most", MOST_MEGABYTES
+
+
+def _told(name: str, count: int, noise: float, figures: list[Figure]) -> int:
+    """Print the figures, and return 1 if one is missed."""
     print(f"\n{name}, {count:,} events\n")
     missed = 0
     for what, figure, unit, most in figures:
