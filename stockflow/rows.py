@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models
 
-from stockflow.bulk.arrays import columns_of, listed
+from stockflow.arrays import columns_of, listed
 from stockflow.facets import Fragment, joined
 
 Row = tuple[Any, ...]

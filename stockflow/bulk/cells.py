@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from stockflow.bulk.rows import among, array_type
 from stockflow.domain.cells import decode_facets, encode_value
 from stockflow.ledgers import Pending
+from stockflow.rows import among, array_type
 from stockflow.subjects import Subject
 from stockflow.tables import Kind
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models
 
-from stockflow.bulk.rows import among
 from stockflow.facets import Fragment, dashed
+from stockflow.rows import among
 from stockflow.subjects import Subject, locked_rows, subject_of
 from stockflow.tables import STOCKFLOW
 

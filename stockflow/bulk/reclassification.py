@@ -8,12 +8,12 @@ from django.db import connections, models, transaction
 from stockflow.bulk import chunks
 from stockflow.bulk.cells import facets_sql, tables_sql
 from stockflow.bulk.methods import Loaded, write
-from stockflow.bulk.rows import among
 from stockflow.bulk.transitions import CHUNK, Progress
 from stockflow.errors import InvalidDeclaration
 from stockflow.ledgers import Call, ledger_of, remember
 from stockflow.listening import told
 from stockflow.moments import moment
+from stockflow.rows import among
 from stockflow.settling import due, settle
 from stockflow.subjects import subject_of
 from stockflow.tables import Kind

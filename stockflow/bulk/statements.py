@@ -13,7 +13,6 @@ from stockflow import conf, contexts, timers
 from stockflow.bulk.cells import facets_sql
 from stockflow.bulk.chunks import last_join, originator_of
 from stockflow.bulk.commands import Command, clocked_values
-from stockflow.bulk.rows import among
 from stockflow.contexts import Circumstances
 from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.events import TOPICS
@@ -22,6 +21,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.facets import Fragment
 from stockflow.machines import machine_of
+from stockflow.rows import among
 from stockflow.tables import STOCKFLOW, Kind
 
 

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from django.db import connections, models
 
-from stockflow import timers
+from stockflow import rows, timers
 from stockflow.adapting import adapter_of
-from stockflow.bulk import rows
 from stockflow.bulk.cells import FacetTexts
 from stockflow.bulk.chunks import Last
 from stockflow.contexts import Circumstances

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, connections, transaction
 
-from stockflow.bulk import rows
+from stockflow import rows
 from stockflow.errors import InsideTransaction, InvalidIsolation
 from stockflow.eventstore.chain import GENESIS, columns, link
 from stockflow.eventstore.expressions import clock_of

@@ -11,9 +11,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Cast
 
 from stockflow import conf
-from stockflow.bulk.rows import AmongUuids
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.listening import told
+from stockflow.rows import AmongUuids
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Decaying, Objects

@@ -8,9 +8,9 @@ from django.db import connections, models
 from django.db.models import F, Q
 
 from stockflow import conf
-from stockflow.bulk.rows import AmongUuids
 from stockflow.domain.instants import to_micros
 from stockflow.fields import family
+from stockflow.rows import AmongUuids
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.subjects import stock_fields, subject_of
 from stockflow.tables import ScheduledTransition

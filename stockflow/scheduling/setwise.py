@@ -14,7 +14,6 @@ from stockflow import conf
 from stockflow.bulk.cells import facets_sql
 from stockflow.bulk.chunks import last_join, originator_of
 from stockflow.bulk.commands import clocked_values
-from stockflow.bulk.rows import among, array_type
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import MICROSECOND, to_micros
 from stockflow.domain.machine import Machine
@@ -22,6 +21,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
 from stockflow.machines import machine_of
 from stockflow.moments import SCHEDULE
+from stockflow.rows import among, array_type
 from stockflow.subjects import subject_of
 from stockflow.tables import STOCKFLOW, Kind
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models
 
-from stockflow.bulk import rows, writing
+from stockflow import rows
+from stockflow.bulk import writing
 from stockflow.bulk.cells import facets_sql
 from stockflow.bulk.chunks import last_join, originator_of, prepared
 from stockflow.bulk.commands import clocked_values

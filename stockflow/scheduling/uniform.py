@@ -14,10 +14,10 @@ from django.db.models import F
 
 from stockflow.bulk import writing
 from stockflow.bulk.commands import Command
-from stockflow.bulk.rows import AmongUuids
 from stockflow.domain.decay import Decay, Length, earliest
 from stockflow.domain.machine import Machine
 from stockflow.machines import machine_of
+from stockflow.rows import AmongUuids
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.scheduling.statements import Changed, Step, Writing

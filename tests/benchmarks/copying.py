@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import connection, models
 
-from stockflow.bulk.rows import among
 from stockflow.models import Event, ScheduledTransition, StockflowModel
+from stockflow.rows import among
 
 _batches = itertools.count()
 """Of all models together: two batches made within a millisecond differ in nothing else."""

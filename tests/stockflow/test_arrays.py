@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from stockflow.bulk.arrays import columns_of, listed
-from stockflow.bulk.rows import among
+from stockflow.arrays import columns_of, listed
 from stockflow.facets import joined
+from stockflow.rows import among
 from tests.crm.models import Shade
 
 AT = datetime(2026, 3, 3, 12, tzinfo=UTC)
