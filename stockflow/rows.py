@@ -15,9 +15,15 @@ Row = tuple[Any, ...]
 
 def among(connection: Any, column: str, keys: Sequence[Any]) -> Fragment:
     """Return the test that *column* is one of *keys*, as the database keeps them: one parameter."""
+    is_postgresql = connection.vendor == "postgresql"
+    return among_listed(connection, column, listed(keys) if is_postgresql else json.dumps([*keys]))
+
+
+def among_listed(connection: Any, column: str, keys: Any) -> Fragment:
+    """As :func:`among`, of *keys* in the database's own notation: an array's, or JSON."""
     if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s)", (listed(keys),)
-    return f"{column} IN (SELECT value FROM json_each(%s))", (json.dumps(list(keys)),)
+        return f"{column} = ANY(%s)", (keys,)
+    return f"{column} IN (SELECT value FROM json_each(%s))", (keys,)
 
 
 class AmongUuids(models.Lookup):
@@ -28,9 +34,9 @@ class AmongUuids(models.Lookup):
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the test and its values."""
         column, values = self.process_lhs(compiler, connection)
-        test, chosen = among(connection, column, self.rhs)
-        if connection.vendor == "postgresql":
-            chosen = (f"{{{','.join(self.rhs)}}}",)
+        is_postgresql = connection.vendor == "postgresql"
+        keys = f"{{{','.join(self.rhs)}}}" if is_postgresql else json.dumps(self.rhs)
+        test, chosen = among_listed(connection, column, keys)
         return test, [*values, *chosen]
 
 

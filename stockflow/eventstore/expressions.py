@@ -25,9 +25,9 @@ def said_of(told: Circumstances) -> Fragment:
 
 
 def clock_of(connection: Any) -> Fragment:
-    """Return the database's clock as an expression: microseconds since 1970."""
+    """Return the database's clock as an expression: microseconds since 1970, once per statement."""
     if connection.vendor == "postgresql":
-        return "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", ()
+        return "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)", ()
     return "%s", (time.time_ns() // 1000,)  # an embedded database has this machine's clock
 
 

@@ -1,6 +1,7 @@
 """Firing decays without reading the objects: those after which nothing is due within the chunk.
 
-Four statements move them all: the lock, the events, the rows, the timers.
+Three or four statements move them all: the lock, the events, the rows, and the timers, unless these
+end with the statement of the events.
 """
 
 import json
@@ -21,7 +22,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
 from stockflow.machines import machine_of
 from stockflow.moments import SCHEDULE
-from stockflow.rows import among, array_type
+from stockflow.rows import among, among_listed
 from stockflow.subjects import subject_of
 from stockflow.tables import STOCKFLOW, Kind
 
@@ -53,15 +54,20 @@ def moves_of(machine: Machine) -> dict[tuple[str, str], Move] | None:
     return found
 
 
-class Due(NamedTuple):
-    """A timer whose object is locked, and where its row is."""
+class Locked(NamedTuple):
+    """The timers of one transition from one state whose objects are locked.
 
-    timer: int
-    row: Any
-    at: int
-    version: int
+    Attributes:
+        transition: Its name.
+        state: What the objects are in.
+        timers: Their ids.
+        rows: What names the objects' rows, in the database's own notation of many.
+    """
+
     transition: str
     state: str
+    timers: list[int]
+    rows: str
 
 
 class Setwise:
@@ -81,7 +87,6 @@ class Setwise:
         self.table = quote(self.subject.table._meta.db_table)
         # What names a row fastest: on SQLite that is a number, whatever the primary key.
         self.key = quote(pk.column) if self.is_postgresql else "rowid"
-        self.key_type = array_type(self.connection, pk)
 
     def fire(self, first: int, limit: int, ids: Sequence[int]) -> set[int]:
         """Fire those of the timers *ids*, due from *first* on, that SQL alone can.
@@ -96,18 +101,16 @@ class Setwise:
             return set()
         if any(move.following and first + move.micros <= limit for move in moves.values()):
             return set()
-        found: dict[Move, list[Due]] = {}
-        done = []
-        for one in self._locked(ids, limit):
-            if (one.state, one.transition) in moves:
-                found.setdefault(moves[one.state, one.transition], []).append(one)
-                done.append(one)
+        locked = self._locked(ids, limit)
+        found = {key: some for some in locked if (key := (some.state, some.transition)) in moves}
+        done = [timer for some in found.values() for timer in some.timers]
         if done:
-            self._append(list(found), done)
-            for move, some in found.items():
-                self._update(move, [one.row for one in some])
-                self._set_timers(move, [one.timer for one in some])
-        return {one.timer for one in done}
+            are_ended = self._append([moves[key] for key in found], done)
+            for key, some in found.items():
+                self._update(moves[key], some)
+                if not are_ended:
+                    self._set_timers(moves[key], some.timers)
+        return set(done)
 
     def _instant(self, micros: str) -> str:
         """Return the expression of an instant as its column holds it."""
@@ -122,63 +125,69 @@ class Setwise:
             cursor.execute(sql, values)
             return cursor.fetchall() if sql.startswith("SELECT") else cursor.rowcount
 
-    def _locked(self, ids: Sequence[int], limit: int) -> list[Due]:
+    def _locked(self, ids: Sequence[int], limit: int) -> list[Locked]:
         """Lock the objects whose rows say what their timers say, and read which they are."""
         test, chosen = among(self.connection, "t.id", ids)
-        lock = " FOR NO KEY UPDATE OF r SKIP LOCKED" if self.is_postgresql else ""
+        rows = (
+            f"{self.table} r WHERE r.stock_lifecycle = t.lifecycle "
+            f"AND r.{self.due} = {self._instant('t.due_at')} AND r.{self.changed_at} <= r.{self.due}"
+        )
+        grouped = "json_group_array(id), json_group_array(key)"
+        if self.is_postgresql:
+            rows = f"LATERAL (SELECT r.* FROM {rows} FOR NO KEY UPDATE SKIP LOCKED) r WHERE true"
+            grouped = "array_to_json(array_agg(id))::text, array_agg(key)::text"
         sql = (
-            f"SELECT t.id, r.{self.key}, t.due_at, t.version, t.transition, r.{self.state} "
-            f"FROM stockflow_scheduledtransition t "
-            f"JOIN {self.table} r ON r.stock_lifecycle = t.lifecycle WHERE {test} "
+            f"SELECT transition, state, {grouped} FROM ("
+            f"SELECT t.id, r.{self.key} AS key, t.transition, r.{self.state} AS state "
+            f"FROM stockflow_scheduledtransition t CROSS JOIN {rows} AND {test} "
             "AND t.field = %s AND t.due_at <= %s AND t.parked_at IS NULL "
-            "AND (t.retry_at IS NULL OR t.retry_at <= %s) "
-            f"AND r.{self.due} = {self._instant('t.due_at')} AND r.{self.changed_at} <= r.{self.due} "
-            f"ORDER BY t.due_at, t.id{lock}"
+            "AND (t.retry_at IS NULL OR t.retry_at <= %s)) found GROUP BY transition, state"
         )
         values = [*chosen, self.field.name, limit, to_micros(conf.now(self.using))]
-        return [Due(*row) for row in self._execute(sql, values)]
+        return [
+            Locked(transition, state, json.loads(timers), rows)
+            for transition, state, timers, rows in self._execute(sql, values)
+        ]
 
-    def _append(self, moves: Sequence[Move], done: Sequence[Due]) -> None:
-        """Append the events in due order."""
-        join, join_values = last_join(self.connection, self.subject, self.field.name)
+    def _append(self, moves: Sequence[Move], timers: Sequence[int]) -> bool:
+        """Append the events in due order; return whether that ended the timers, too."""
         clock, clock_values = clock_of(self.connection)
         target, target_values = _target(moves, self.state)
         facets = facets_sql(self.connection, self.subject, self.field.name)
-        source, source_values = self._source(done, join)
+        last, last_values = last_join(self.connection, self.subject, self.field.name)
         cause = cause_text("' || t.due_at || '", "' || t.version || '")
         cause = bytes_of(self.connection, f"""'{{"cause":{cause}}}'""")
-        sql = (
+        insert = (
             "INSERT INTO stockflow_event (application, originator, version, topic, model, field, "
             "kind, transition, source, target, source_facets, target_facets, occurred_at, "
             "recorded_at, actor, reason, correlation, payload) "
             f"SELECT '{STOCKFLOW}', {originator_of(self.connection)}, r.stock_version + 1, %s, "
             f"COALESCE(l.model, %s), %s, %s, t.transition, r.{self.state}, {target}, "
-            f"l.target_facets, {facets}, t.due_at, {clock}, %s, '', '', {cause} FROM {source}"
+            f"l.target_facets, {facets}, t.due_at, {clock}, %s, '', '', {cause} FROM"
         )
         kind, label = Kind.MOVED, self.model._meta.label_lower
-        before = [TOPICS[kind], label, self.field.name, kind.value, *target_values]
-        values = [*before, *clock_values, SCHEDULE, *source_values, *join_values]
-        self._require(self._execute(sql, values), len(done))
+        told = [TOPICS[kind], label, self.field.name, kind.value, *target_values]
+        told += [*clock_values, SCHEDULE, *last_values]
+        due, order = "stockflow_scheduledtransition t", "ORDER BY t.due_at, t.id"
+        test, chosen = among(self.connection, "t.id", timers)
+        joins = f"CROSS JOIN {self._row()}{last}"
+        if are_ended := self.is_postgresql and not any(move.following for move in moves):
+            ended = f"WITH t AS (DELETE FROM {due} WHERE {test} RETURNING t.*)"
+            sql, values = f"{ended} {insert} t {joins} {order}", [*chosen, *told]
+        else:
+            sql, values = f"{insert} {due} {joins} WHERE {test} {order}", [*told, *chosen]
+        self._require(self._execute(sql, values), len(timers))
+        return are_ended
 
-    def _source(self, done: Sequence[Due], join: str) -> tuple[str, list[Any]]:
-        """Return what follows FROM: rows ``r``, timers ``t`` and *join*, in the order of *done*."""
+    def _row(self) -> str:
+        """Return how row ``r`` of timer ``t`` is found: by a look-up, whatever the statistics say."""
+        found = f"{self.table} r {{}} r.stock_lifecycle = t.lifecycle"
         if self.is_postgresql:
-            _, rows, dues, versions, transitions, _ = (
-                list(column) for column in zip(*done, strict=True)
-            )
-            return (
-                f"unnest(%s::{self.key_type}[], %s::bigint[], %s::bigint[], %s::text[]) "
-                "WITH ORDINALITY AS t(key, due_at, version, transition, n) "
-                f"JOIN {self.table} r ON r.{self.key} = t.key{join} ORDER BY t.n"
-            ), [rows, dues, versions, transitions]
-        # CROSS JOIN keeps SQLite to the order of the loops, so that nothing need be sorted.
-        return (
-            "json_each(%s) v CROSS JOIN stockflow_scheduledtransition t ON t.id = v.value "
-            f"CROSS JOIN {self.table} r ON r.stock_lifecycle = t.lifecycle{join}"
-        ), [json.dumps([one.timer for one in done])]
+            return f"LATERAL (SELECT r.* FROM {found.format('WHERE')} LIMIT 1) r"
+        return found.format("ON")
 
-    def _update(self, move: Move, rows: Sequence[Any]) -> None:
-        test, chosen = among(self.connection, f"r.{self.key}", rows)
+    def _update(self, move: Move, locked: Locked) -> None:
+        test, chosen = among_listed(self.connection, f"r.{self.key}", locked.rows)
         quote, clocked = self.connection.ops.quote_name, clocked_values(self.model)
         also = "".join(f", {quote(field.column)} = %s" for field in clocked)
         same = [f.get_db_prep_save(value, self.connection) for f, value in clocked.items()]
@@ -188,7 +197,9 @@ class Setwise:
             f"{self.state} = %s, {self.since} = r.{self.due}, {self.due} = {due}, "
             f"{self.changed_at} = r.{self.due}{also} WHERE {test}"
         )
-        self._require(self._execute(sql, [move.target, *due_values, *same, *chosen]), len(rows))
+        self._require(
+            self._execute(sql, [move.target, *due_values, *same, *chosen]), len(locked.timers)
+        )
 
     def _following(self, move: Move) -> tuple[str, list[Any]]:
         """Return when the decay after *move* is due."""
