@@ -26,8 +26,8 @@ def among_listed(connection: Any, column: str, keys: Any) -> Fragment:
     return f"{column} IN (SELECT value FROM json_each(%s))", (keys,)
 
 
-class AmongUuids(models.Lookup):
-    """The test that a column is one of the UUIDs that the database gave as texts."""
+class Among(models.Lookup):
+    """The test that a column is one of many numbers, or of the UUIDs that the database gave as texts."""
 
     prepare_rhs = False
 
@@ -35,7 +35,7 @@ class AmongUuids(models.Lookup):
         """Return the test and its values."""
         column, values = self.process_lhs(compiler, connection)
         is_postgresql = connection.vendor == "postgresql"
-        keys = f"{{{','.join(self.rhs)}}}" if is_postgresql else json.dumps(self.rhs)
+        keys = f"{{{','.join(map(str, self.rhs))}}}" if is_postgresql else json.dumps(self.rhs)
         test, chosen = among_listed(connection, column, keys)
         return test, [*values, *chosen]
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.listening import told
-from stockflow.rows import AmongUuids
+from stockflow.rows import Among
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Decaying, Objects
@@ -28,6 +28,7 @@ CHUNK = 2_000
 UNIFORM_CHUNK = 5_000
 """As above, where SQL does all; PostgreSQL would compile the plans of larger ones, for nothing."""
 
+_LIFECYCLE = Cast("lifecycle", models.TextField())  # as text: there are many, and few are read
 _ROUNDS, _PAUSE = 5, 0.1
 """How often, and after how many seconds, what another worker had locked is looked at again."""
 
@@ -86,8 +87,6 @@ class Waiting(NamedTuple):
     id: int
     due_at: int
     model: str
-    lifecycle: str
-    """As text: where SQL fires the decay, nobody reads it."""
 
 
 class Page(NamedTuple):
@@ -111,8 +110,7 @@ def next_page(after: Page | None, until: datetime, using: str, size: int) -> Pag
     due = _due(until, using, after)
     if connections[using].features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True, no_key=True)
-    named = due.values_list("id", "due_at", "model", Cast("lifecycle", models.TextField()))
-    timers = [Waiting(*timer) for timer in named[:size]]
+    timers = [*map(Waiting._make, due.values_list("id", "due_at", "model")[:size])]
     if not timers:
         return None
     is_last = len(timers) < size
@@ -183,15 +181,17 @@ def _by_model(
 ) -> list[tuple[type[models.Model], list[str]]]:
     """Return the objects of each model, always in the same order of models."""
     labels: dict[str, type[Any]] = {}
-    for timer in timers:
+    rows = ScheduledTransition.objects.using(using).filter(Among(F("id"), [t.id for t in timers]))
+    named = rows.order_by("due_at", "id").values_list("id", "model", _LIFECYCLE)
+    for timer, label, lifecycle in named if timers else ():
         try:
-            model = apps.get_model(timer.model)
+            model = apps.get_model(label)
         except LookupError as error:
-            for one in ScheduledTransition.objects.using(using).filter(id=timer.id):
+            for one in ScheduledTransition.objects.using(using).filter(id=timer):
                 parking.fail(one, error, using, chunk)
             continue
-        known = labels.get(timer.lifecycle, object)
-        labels[timer.lifecycle] = model if issubclass(model, known) else known
+        known = labels.get(lifecycle, object)
+        labels[lifecycle] = model if issubclass(model, known) else known
     found: dict[type[models.Model], list[str]] = {}
     for lifecycle, model in labels.items():
         found.setdefault(model, []).append(lifecycle)
@@ -208,7 +208,7 @@ def _fire_objects(
     careful: bool,
 ) -> None:
     rows = locked_rows(model, using, skip_locked=True)
-    rows = rows.filter(AmongUuids(F("stock_lifecycle"), lifecycles)).order_by("pk")
+    rows = rows.filter(Among(F("stock_lifecycle"), lifecycles)).order_by("pk")
     found = {row.stock_lifecycle: row for row in rows}
     timers = timers_under_lock(lifecycles, using)
     put_right(model, timers, {n: row.__dict__ for n, row in found.items()}, using, chunk)

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from stockflow import conf
 from stockflow.domain.instants import to_micros
 from stockflow.fields import family
-from stockflow.rows import AmongUuids
+from stockflow.rows import Among
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.subjects import stock_fields, subject_of
 from stockflow.tables import ScheduledTransition
@@ -34,7 +34,7 @@ Timers = dict[UUID, dict[str, Timer]]
 def timers_under_lock(lifecycles: Sequence[str], using: str) -> Timers:
     """Return the timers of the locked objects as they are by now, those of other fields too."""
     now = to_micros(conf.now(using))
-    timers = ScheduledTransition.objects.using(using).filter(AmongUuids(F("lifecycle"), lifecycles))
+    timers = ScheduledTransition.objects.using(using).filter(Among(F("lifecycle"), lifecycles))
     waiting = timers.filter(Q(retry_at=None) | Q(retry_at__lte=now), parked_at=None)
     found: Timers = {}
     for timer in map(Timer._make, waiting.values_list(*Timer._fields)):

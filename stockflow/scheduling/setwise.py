@@ -172,7 +172,8 @@ class Setwise:
         test, chosen = among(self.connection, "t.id", timers)
         joins = f"CROSS JOIN {self._row()}{last}"
         if are_ended := self.is_postgresql and not any(move.following for move in moves):
-            ended = f"WITH t AS (DELETE FROM {due} WHERE {test} RETURNING t.*)"
+            read = "t.id, t.lifecycle, t.version, t.transition, t.due_at"
+            ended = f"WITH t AS (DELETE FROM {due} WHERE {test} RETURNING {read})"
             sql, values = f"{ended} {insert} t {joins} {order}", [*chosen, *told]
         else:
             sql, values = f"{insert} {due} {joins} WHERE {test} {order}", [*told, *chosen]

@@ -17,7 +17,7 @@ from stockflow.bulk.commands import Command
 from stockflow.domain.decay import Decay, Length, earliest
 from stockflow.domain.machine import Machine
 from stockflow.machines import machine_of
-from stockflow.rows import AmongUuids
+from stockflow.rows import Among
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.scheduling.statements import Changed, Step, Writing
@@ -86,7 +86,7 @@ def _locked(
     model: type[models.Model], state: str, due: str, lifecycles: Sequence[str], using: str
 ) -> list[Row]:
     rows = locked_rows(model, using, skip_locked=True)
-    rows = rows.filter(AmongUuids(F("stock_lifecycle"), lifecycles))
+    rows = rows.filter(Among(F("stock_lifecycle"), lifecycles))
     names = ("pk", "stock_lifecycle", "stock_version", "stock_changed_at", state, due)
     return [Row(*values) for values in rows.order_by("pk").values_list(*names)]
 
