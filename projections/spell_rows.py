@@ -40,20 +40,25 @@ SELECT e.originator, e.model, e.field, e.version, e.source, e.target,
        row_number() OVER following
 {batch} AND {turns}
 WINDOW following AS (PARTITION BY e.originator, e.field ORDER BY e.version)"""
-# The stay that an object was in before the batch, by its key: whatever the statistics say.
+# The stay that an object was in before the batch, by its key. PostgreSQL knows no generation that is
+# being built, took any index of it for as good, and read all of it for each object: in the order of
+# the whole key, the row before the event's is found by no other index.
 _OPEN: Final = {
-    "postgresql": "CROSS JOIN LATERAL (SELECT x.id, x.entered FROM stockflow_projections_spell x"
-    " WHERE {same} ORDER BY x.version DESC LIMIT 1) x",
-    "sqlite": "CROSS JOIN stockflow_projections_spell x INDEXED BY stockflow_spell ON {same}",
+    "postgresql": """CROSS JOIN LATERAL (
+    SELECT x.* FROM stockflow_projections_spell x
+    WHERE (x.generation, x.originator, x.field, x.version)
+        < (CAST(%s AS bigint), t.originator, t.field, t.version)
+    ORDER BY x.generation DESC, x.originator DESC, x.field DESC, x.version DESC LIMIT 1
+) x""",
+    "sqlite": "CROSS JOIN stockflow_projections_spell x INDEXED BY stockflow_spell"
+    " ON x.generation = %s",
 }
-_SAME: Final = (
-    "x.generation = %s AND x.originator = t.originator AND x.field = t.field AND x.left_at IS NULL"
-)
 # Of that stay the batch's first event is the end.
 _ENDS: Final = f"""
 INSERT INTO stockflow_ends
 SELECT x.id, t.at, t.target, t.is_unseen, {span_sql("x.entered", "t.at")}
-FROM stockflow_turns t {{open}} WHERE t.number = 1"""
+FROM stockflow_turns t {{open}} WHERE t.number = 1 AND x.generation = %s
+ AND x.originator = t.originator AND x.field = t.field AND x.left_at IS NULL"""
 # Rows by their keys: joined, SQLite compared each stay of the table with each end.
 _KEYS: Final = {
     "postgresql": "= ANY (ARRAY(SELECT n.id FROM stockflow_ends n))",
@@ -115,9 +120,7 @@ class Spells(Projection):
 def _add(cursor: Any, generation: int) -> None:
     """End the stays that the batch ends, and add those that it begins."""
     vendor = cursor.db.vendor
-    fill(
-        cursor, "stockflow_ends", _ENDS.format(open=_OPEN[vendor].format(same=_SAME)), [generation]
-    )
+    fill(cursor, "stockflow_ends", _ENDS.format(open=_OPEN[vendor]), [generation, generation])
     cursor.execute(_END.format(keys=_KEYS[vendor]))
     cursor.execute(_CELLS.format(digest=DIGEST[vendor]))
     cursor.execute(_BEGIN, [generation])
