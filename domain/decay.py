@@ -104,6 +104,7 @@ class Decay:
             InvalidDelay: If the delay is a function or a rule and gives anything else, or an
                 instant without time zone.
         """
+        since = since.astimezone(UTC)  # else Python adds a length to what a wall clock shows
         length: Any = self.delay
         if type(length) is timedelta:  # the usual one first
             return max(since, since + length)

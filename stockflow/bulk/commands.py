@@ -171,6 +171,7 @@ def _has_transition_listeners(model: type[models.Model]) -> bool:
 
 def _is_in_one_table(subject: Subject) -> bool:
     columns = [*subject.columns.values(), *subject.facet_columns.values()]
+    columns += moving_columns(subject.model)
     return all(
         column.model._meta.concrete_model is subject.table._meta.concrete_model
         and not hasattr(column, "from_db_value")

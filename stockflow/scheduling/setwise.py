@@ -97,7 +97,8 @@ class Setwise:
             The timers that are done with.
         """
         moves = moves_of(machine_of(self.model, self.field.name))
-        if moves is None:
+        # SQLite keeps instants as texts, in the zone of the connection.
+        if moves is None or not (self.is_postgresql or self.connection.timezone_name == "UTC"):
             return set()
         if any(move.following and first + move.micros <= limit for move in moves.values()):
             return set()
@@ -220,7 +221,9 @@ class Setwise:
         if not move.following:
             self._execute(f"DELETE FROM {name} WHERE {test}", chosen)
             return
-        version = f"SELECT r.stock_version FROM {self.table} r WHERE r.stock_lifecycle = lifecycle"
+        version = (
+            f"SELECT r.stock_version FROM {self.table} r WHERE r.stock_lifecycle = {name}.lifecycle"
+        )
         sql = (
             f"UPDATE {name} SET version = ({version}), transition = %s, due_at = due_at + %s, "
             f"attempts = 0, error = '', retry_at = NULL, released_at = NULL WHERE {test}"

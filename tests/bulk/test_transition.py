@@ -18,7 +18,18 @@ from stockflow.domain.errors import InvalidInstant, LateEntry, UnknownTransition
 from stockflow.models import Outcome, StockField
 from stockflow.testing import Clock
 from tests.bulk.test_sameness import forget
-from tests.crm.models import BigLead, Careful, HotLead, Lead, Order, Rep, Stamped, Ticket, Trial
+from tests.crm.models import (
+    BigLead,
+    Careful,
+    DatedNotice,
+    HotLead,
+    Lead,
+    Order,
+    Rep,
+    Stamped,
+    Ticket,
+    Trial,
+)
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, facets_of, last_event, timers_of, trail
 
@@ -41,6 +52,17 @@ def test_an_empty_method_moves_all(rep: Rep) -> None:
         lead.refresh_from_db()
         assert trail(lead) == ["entered >hot", "moved hot>warm"]
         assert_whole(lead)
+
+
+def test_a_child_says_in_its_own_table_when_it_was_saved(time: Clock) -> None:
+    """That is written, too, and not into the parent's table."""
+    notice = DatedNotice.objects.create()
+    time.advance(timedelta(hours=1))
+
+    assert DatedNotice.objects.transition("withdraw") == Outcome(moved=1)
+    before, _ = notice.updated_at, notice.refresh_from_db()
+    assert_whole(notice)
+    assert notice.updated_at > before
 
 
 def test_a_method_with_a_body_is_called_on_each() -> None:

@@ -376,6 +376,28 @@ class Stamped(StockflowModel):
     def seal(self) -> None: ...
 
 
+class Notice(StockflowModel):
+    """Fades by itself, without a word."""
+
+    lifecycle = models.CharField(max_length=10, default="", help_text="A timer has such a column.")
+    state = StockField(default="new")
+
+    @transition(state, source="new", target="old", after=timedelta(days=1))
+    def age(self) -> None: ...
+
+    @transition(state, source="old", target="gone", after=timedelta(days=30))
+    def vanish(self) -> None: ...
+
+    @transition(state, source="*", target="gone")
+    def withdraw(self) -> None: ...
+
+
+class DatedNotice(Notice):
+    """Says in a table of its own when it was saved last."""
+
+    updated_at = models.DateTimeField(auto_now=True)
+
+
 class Careful(StockflowModel):
     """Has a save() of its own."""
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 from django_fsm.signals import pre_transition
 
@@ -20,7 +21,7 @@ from stockflow.scheduling.decays import count_due, fire_due
 from stockflow.scheduling.outcomes import Chunk, Failure
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Chain, Fading, Lamp, Lead
+from tests.crm.models import BigLead, Chain, DatedNotice, Fading, Lamp, Lead, Notice
 from tests.scheduling.ways import ByMethods, BySql, FromRows, Way
 from tests.stockflow.reading import assert_whole, last_event, micros, timers_of, trail
 
@@ -207,6 +208,41 @@ def test_a_method_that_saves_another_object_of_the_chunk(time: Clock) -> None:
         each.refresh_from_db()
         assert_whole(each)
         assert trail(each)[1:] == ["moved a>b"]
+
+
+@pytest.mark.usefixtures("way")
+def test_a_child_says_in_its_own_table_when_it_was_saved(time: Clock, retried: list[bool]) -> None:
+    """Its decay writes that, too, and not into the parent's table."""
+    notice, plain = DatedNotice.objects.create(), Notice.objects.create()
+    time.advance(2 * DAY)
+    chunks = fire()
+    for each in (notice, plain):
+        each.refresh_from_db()
+        assert_whole(each)
+
+    assert sum(chunk.fired for chunk in chunks) == 2
+    assert True not in retried
+    assert (notice.state, plain.state) == ("old", "old")
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL keeps instants")
+def test_instants_in_the_zone_of_the_connection(
+    time: Clock, monkeypatch: pytest.MonkeyPatch, retried: list[bool]
+) -> None:
+    """SQLite keeps them as texts in the zone that the settings say."""
+    kept: Any = connections["default"]
+    monkeypatch.setitem(kept.settings_dict, "TIME_ZONE", "Europe/London")
+    monkeypatch.setitem(kept.__dict__, "timezone", ZoneInfo("Europe/London"))
+    monkeypatch.setitem(kept.__dict__, "timezone_name", "Europe/London")
+    time.move_to(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    notice = Notice.objects.create()
+    time.advance(DAY)
+    fire()
+    notice.refresh_from_db()
+    assert_whole(notice)
+
+    assert notice.state_due_at == datetime(2026, 4, 1, 12, tzinfo=UTC)  # in summer
+    assert True not in retried
 
 
 def test_parked_timers_are_not_due(time: Clock) -> None:
