@@ -74,6 +74,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         query, fields = self.query, getattr(self, "_fields", None)
         if query.is_sliced or query.distinct_fields or fields is not None:
             return delete()  # refused by Django, in its own words
+        self._refuse_parted()
         with transaction.atomic(using=self.db):
             with told(self.model._meta.label_lower, self.db):
                 lifecycles = closing.close(self.using(self.db))
@@ -98,12 +99,14 @@ class StockflowQuerySet(models.QuerySet[M]):
         """Make the transition *name* on each object, with one event for each.
 
         Each chunk is a transaction of its own. It may be interrupted and repeated: what has
-        moved is not allowed to move again. Overdue decays are recorded first. A transition
-        whose method is empty and that has no condition is made by SQL alone; any other is
-        called on each instance, and what those of a chunk did is written together, or saved
-        one by one where the model has its own ``save()`` or receivers of it. ::
+        moved is not allowed to move again, unless the machine has the transition from its
+        target, too; leave out then what is there already. Overdue decays are recorded first.
+        A transition whose method is empty and that has no condition is made by SQL alone; any
+        other is called on each instance, and what those of a chunk did is written together, or
+        saved one by one where the model has its own ``save()`` or receivers of it. ::
 
             outcome = Lead.objects.filter(owner=rep).transition("rekindle", user=request.user)
+            Lead.objects.exclude(temperature="lost").transition("lose")  # from any state
 
         Args:
             name: The transition's method.
@@ -189,11 +192,9 @@ class StockflowQuerySet(models.QuerySet[M]):
     reclassify.alters_data = True  # type: ignore[attr-defined]
 
     def _refuse_parted(self) -> None:
-        from stockflow.routing import refuse_parted  # noqa: PLC0415  needs the models
+        from stockflow.routing import refuse_parted_model  # noqa: PLC0415  needs the models
 
-        hint = self.model()
-        hint._state.db = self.db
-        refuse_parted(hint)
+        refuse_parted_model(self.model, self.db)
 
     def _refuse_owned(self, operation: str, names: Iterable[str]) -> None:
         from stockflow.subjects import subject_of  # noqa: PLC0415  needs the models

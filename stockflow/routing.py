@@ -8,6 +8,13 @@ from stockflow.errors import InvalidDeclaration
 from stockflow.tables import Event
 
 
+def refuse_parted_model(model: type[Any], using: str) -> None:
+    """As :func:`refuse_parted`, for any object of *model* in the database *using*."""
+    hint = model()
+    hint._state.db = using
+    refuse_parted(hint)
+
+
 def refuse_parted(instance: Any) -> None:
     """Refuse to write where the routers put an object and its log into two databases.
 

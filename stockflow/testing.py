@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.db import DEFAULT_DB_ALIAS
 
 from stockflow import conf
+from stockflow.domain.errors import InvalidInstant
 from stockflow.domain.instants import require_instant
 
 if TYPE_CHECKING:
@@ -64,9 +65,16 @@ def run_due(until: datetime | None = None, *, using: str = "default") -> int:
 
     Raises:
         AssertionError: If one of them failed; it says which and why.
+        InvalidInstant: If *until* is in the future.
     """
     from stockflow.scheduling.decays import fire_due  # noqa: PLC0415  needs the app registry
 
+    now = conf.now(using)
+    if until is not None and until > now:
+        raise InvalidInstant(
+            f"until is {until.isoformat()}, but it is only {now.isoformat()}, and no decay happens "
+            "early: move the clock there first, as by advance()."
+        )
     fired = 0
     failures: list[object] = []
     for chunk in fire_due(until, using=using):

@@ -46,7 +46,8 @@ def transition(
             error.add_note(
                 f"stockflow: {name!r} of {queryset.model._meta.label} stopped at a chunk, which is "
                 f"undone; {outcome.total} objects before it are done with ({outcome.moved} moved). "
-                "Mend the cause and repeat: what has moved is not moved again."
+                "Mend the cause and repeat, without those that are there already if the machine would "
+                "move them again."
             )
             raise
         if not keys:

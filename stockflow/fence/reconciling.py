@@ -17,6 +17,7 @@ from stockflow.fence.comparing import Difference
 from stockflow.fence.subjects import Fenced
 from stockflow.fields import family
 from stockflow.ledgers import Pending
+from stockflow.routing import refuse_parted
 from stockflow.settling import due
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import Event, Kind, ScheduledTransition
@@ -58,6 +59,7 @@ def _mend(using: str, fenced: Fenced, key: Any) -> list[Difference]:
 
 def adjust(row: Any, using: str, also: Collection[str] = ()) -> None:
     """Append what the locked *row* says in memory, and write what follows, *also* these columns."""
+    refuse_parted(row)
     last = comparing.last_events(row.stock_lifecycle, using)
     base = max((event.version for event in last.values()), default=0)
     moved = _adjust(row, using, last, base)

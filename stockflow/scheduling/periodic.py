@@ -35,6 +35,11 @@ class Job:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def calls(self) -> tuple[Any, ...]:
+        """What it calls, and with what."""
+        return self.function, self.args, self.kwargs
+
     def starts(self, last: datetime | None, now: datetime) -> Iterator[datetime]:
         """Yield the starts of the periods that are to be run at *now*, after the one of *last*."""
         current = self.rhythm.current(now)
@@ -90,22 +95,27 @@ def register(
             of what it is a method of, such as a stock's ``save_count``.
 
     Raises:
-        InvalidDeclaration: If the rhythm is none, or the name is another function's.
+        InvalidDeclaration: If the rhythm is none, or the name is another function's, or the same
+            one's with other arguments; or the function has none.
     """
     name = name or _name_of(function)
     known = JOBS.get(name)
-    if known is not None and known.function != function:  # a bound method is another one each time
+    rhythm = rhythm_of(frequency, cron, tz or conf.time_zone())
+    job = Job(name, function, rhythm, catch_up, at_most, tuple(args), dict(kwargs or {}))
+    if known is not None and known.calls != job.calls:  # a bound method is another one each time
         raise InvalidDeclaration(
             f"There is a periodic job {name!r} already: give this one a name=."
         )
-    rhythm = rhythm_of(frequency, cron, tz or conf.time_zone())
-    job = Job(name, function, rhythm, catch_up, at_most, tuple(args), dict(kwargs or {}))
     JOBS[name] = job
     return job
 
 
 def _name_of(function: Callable[..., Any]) -> str:
     slug = getattr(getattr(function, "__self__", None), "slug", None)
+    if not hasattr(function, "__qualname__"):
+        raise InvalidDeclaration(
+            f"{function!r} has no name of its own, by which its runs are known: give it a name=."
+        )
     name = f"{function.__module__}.{function.__qualname__}"
     return name if slug is None else f"{name} of {slug}"
 

@@ -1,11 +1,13 @@
 """Several databases: each object's log is where its row is."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, models, transaction
+from django.db.models import QuerySet
 
 from stockflow.errors import InvalidDeclaration
 from stockflow.fence import comparing, installing
@@ -105,8 +107,11 @@ class Following:
 def test_a_router_that_parts_them_is_refused(settings: Any) -> None:
     """Before anything is written, with what to do."""
     lead = Lead.objects.create()
+    with fence_down():
+        QuerySet(Lead).update(temperature="won")
     settings.DATABASE_ROUTERS = [f"{__name__}.Parting"]
-    for write in (Lead().save, lead.save, lead.delete):
+    mend = partial(call_command, "stockflow", "reconcile", "--apply")
+    for write in (Lead().save, lead.save, lead.delete, Lead.objects.all().delete, mend):
         with (
             pytest.raises(InvalidDeclaration, match=r"its log to 'other'.*db_for_write"),
             transaction.atomic(),

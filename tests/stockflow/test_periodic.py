@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time as real_time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -191,8 +192,18 @@ def test_two_functions_of_one_name() -> None:
     """The second one is refused; the same one may be registered again."""
     register("daily", int, name="job")
     register("hourly", int, name="job")
-    with pytest.raises(InvalidDeclaration, match="give this one a name"):
-        register("daily", float, name="job")
+    for again in ({"function": float}, {"function": int, "args": ["1"]}):
+        with pytest.raises(InvalidDeclaration, match="give this one a name"):
+            register("daily", name="job", **again)
+
+
+def test_a_function_without_a_name() -> None:
+    """Its runs are known by a name, so it is given one."""
+    with pytest.raises(InvalidDeclaration, match="give it a name="):
+        register("daily", partial(sum, [1]))
+
+    job = register("daily", partial(sum, [1]), name="one")
+    assert job.call(datetime.now(UTC), "default") == 1
 
 
 def test_the_daemon_sleeps_until_something_is_due(time: Clock) -> None:

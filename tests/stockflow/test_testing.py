@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.test import TestCase, TransactionTestCase
 
+from stockflow.domain.errors import InvalidInstant
 from stockflow.fence import installing
 from stockflow.models import Event
 from stockflow.testing import Clock, assert_events, run_due
@@ -52,6 +53,16 @@ def test_run_due_fires_what_is_due(time: Clock) -> None:
     assert run_due() == 1
     assert_events(lead, "entered >hot", "moved hot>warm", "moved warm>cold")
     assert_events(lead, "entered >hot", "moved hot>warm", "moved warm>cold", field="temperature")
+
+
+@pytest.mark.django_db
+def test_run_due_is_never_early(time: Clock) -> None:
+    """The clock is moved there first."""
+    Lead.objects.create()
+
+    with pytest.raises(InvalidInstant, match="move the clock there first"):
+        run_due(time.at + timedelta(days=7))
+    assert Event.objects.count() == 1
 
 
 @pytest.mark.django_db
