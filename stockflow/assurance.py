@@ -35,6 +35,8 @@ def _verify(
 ) -> None:
     from stockflow import verification, witnesses  # noqa: PLC0415  need the app registry
 
+    if since < 0:
+        raise CommandError(f"--since is {since}, but positions count from 1.")
     said = None if against is None else _read(against)
     wrong, positions, last = list[verification.Wrong](), 0, since
     quiet = None if verbosity else True  # None: draw only on a terminal
@@ -85,6 +87,8 @@ def _witness(command: BaseCommand, *, file: Path, database: str, **options: Any)
         raise CommandError(
             f"{file} exists, and a witness is not overwritten: give it another name."
         ) from None
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error}") from None
     command.stdout.write(
         command.style.SUCCESS(f"Wrote {file}. Keep it where nobody who can write the log can.")
     )

@@ -42,6 +42,19 @@ def refuse_shape(queryset: "models.QuerySet[Any]", operation: str) -> None:
             )
 
 
+def size_of(asked: Any, default: int) -> int:
+    """Return how many objects a chunk has.
+
+    Raises:
+        ValueError: If that is no number above 0.
+    """
+    if asked is None:
+        return default
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        raise ValueError(f"chunk_size is {asked!r}: it is how many objects one transaction takes.")
+    return asked
+
+
 def key_name(model: type[models.Model]) -> str:
     """Return the attribute of *model* that is the primary key of the table with the versions."""
     return subject_of(model).table._meta.pk.attname

@@ -34,7 +34,8 @@ def reclassify(
     """Reclassify the objects of *queryset*, a transaction per chunk; return how many."""
     chunks.refuse_shape(queryset, "reclassify()")
     field = _field(queryset.model, name, states)
-    pages, done, using = chunks.pages(queryset, chunk_size or CHUNK), 0, queryset.db
+    size, done, using = chunks.size_of(chunk_size, CHUNK), 0, queryset.db
+    pages = chunks.pages(queryset, size)
     while True:
         with transaction.atomic(using=using), told(queryset.model._meta.label_lower, using):
             keys = next(pages, [])

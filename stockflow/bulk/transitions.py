@@ -34,7 +34,7 @@ def transition(
     """Make the transition *name* on each object of *queryset*, a transaction per chunk."""
     chunks.refuse_shape(queryset, "transition()")
     asked = command(queryset.model, name, user, arguments)
-    size = chunk_size or (UNIFORM_CHUNK if asked.is_uniform else CHUNK)
+    size = chunks.size_of(chunk_size, UNIFORM_CHUNK if asked.is_uniform else CHUNK)
     pages, outcome = chunks.pages(queryset, size), Outcome()
     while True:
         try:

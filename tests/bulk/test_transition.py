@@ -54,6 +54,18 @@ def test_an_empty_method_moves_all(rep: Rep) -> None:
         assert_whole(lead)
 
 
+@pytest.mark.parametrize("size", [0, -1, "many", True])
+def test_a_chunk_has_objects(size: Any) -> None:
+    """At least one."""
+    lead = Lead.objects.create()
+
+    with pytest.raises(ValueError, match=f"chunk_size is {size!r}"):
+        Lead.objects.transition("cool", chunk_size=size)
+    with pytest.raises(ValueError, match=f"chunk_size is {size!r}"):
+        Lead.objects.reclassify("temperature", {"hot": "cold"}, chunk_size=size)
+    assert trail(lead) == ["entered >hot"]
+
+
 def test_a_child_says_in_its_own_table_when_it_was_saved(time: Clock) -> None:
     """That is written, too, and not into the parent's table."""
     notice = DatedNotice.objects.create()

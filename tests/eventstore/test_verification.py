@@ -79,6 +79,12 @@ def test_the_first_wrong_position_is_named(log: None) -> None:
     ]
 
 
+def test_since_no_position(db: None) -> None:
+    """What is mistyped is no altered log."""
+    with pytest.raises(CommandError, match="--since is -5, but positions count from 1"):
+        call_command("stockflow", "verify", "--since", "-5")
+
+
 def test_what_is_missing_is_named(log: None) -> None:
     """A position or an event that is gone is said to be gone."""
     event = Position.objects.get(position=5).event
@@ -223,6 +229,8 @@ def test_witness_file(log: None, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "Keep it where nobody who can write the log can." in capsys.readouterr().out
     with pytest.raises(CommandError, match="exists, and a witness is not overwritten"):
         call_command("stockflow", "witness", str(file))
+    with pytest.raises(CommandError, match=r"w\.json cannot be written: .*No such file"):
+        call_command("stockflow", "witness", str(tmp_path / "none" / "w.json"))
 
 
 @pytest.mark.parametrize(
