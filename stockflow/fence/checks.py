@@ -9,6 +9,7 @@ from django.core.checks import Warning as Caution
 from django.db import connections, router
 
 from stockflow import conf
+from stockflow.eventstore import guards
 from stockflow.fence import installing
 from stockflow.tables import Event
 
@@ -34,6 +35,23 @@ def _check_fence(alias: str) -> list[CheckMessage]:
             hint="Run `manage.py migrate`: it puts the fence up, even if nothing is to migrate.",
             id="stockflow.W013",
         )
+    ]
+
+
+@register("stockflow", "database")
+def check_log(
+    app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W019: what keeps the log from being altered, and lists its events, is gone or another one."""
+    return [
+        Caution(
+            f"The triggers of the log in the database {alias!r} are not as they were made "
+            f"(missing or changed: {', '.join(map(str, missing))}).",
+            hint="Run `manage.py migrate`: it makes them again, even if nothing is to migrate.",
+            id="stockflow.W019",
+        )
+        for alias in databases or ()
+        if (missing := guards.missing(alias))
     ]
 
 

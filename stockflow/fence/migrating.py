@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connections
 
+from stockflow.eventstore import guards
 from stockflow.eventstore.sequencer import enlist
 from stockflow.fence import comparing, installing, postgresql
 from stockflow.tables import Unsequenced
@@ -28,7 +29,8 @@ def before(using: str, plan: Any = (), **kwargs: Any) -> None:
 def after(using: str, plan: Any = (), **kwargs: Any) -> None:
     """``post_migrate``: the fence stands as the models say now, and rows agree with their log.
 
-    Events that a restore left without a pending row get it.
+    The log's own triggers are made again where they are gone. Events that a restore left
+    without a pending row get it.
 
     Raises:
         CommandError: If a migration left rows that their log does not know so.
@@ -36,6 +38,7 @@ def after(using: str, plan: Any = (), **kwargs: Any) -> None:
     wrappers = connections[using].execute_wrappers
     wrappers[:] = [wrapper for wrapper in wrappers if not isinstance(wrapper, Yielding | Following)]
     installing.install(using)
+    guards.restore(using)
     if Unsequenced._meta.db_table in connections[using].introspection.table_names():
         enlist(using)
     if plan:

@@ -19,15 +19,16 @@ from django.db.migrations import (
 )
 from django.db.migrations.state import ProjectState
 
+from stockflow import testing
 from stockflow.fence import installing, migrating
-from stockflow.fence.checks import check_fence, check_routers
+from stockflow.fence.checks import check_fence, check_log, check_routers
 from stockflow.fence.subjects import fenced_tables
 from stockflow.fence.triggers import Trigger
 from stockflow.models import Event
 from tests.crm.models import BigLead, Lead, Ticket
 from tests.fence.down import fence_down
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
 
 def warnings() -> list[CheckMessage]:
@@ -82,6 +83,41 @@ def test_a_disabled_trigger_is_reported() -> None:
         cursor.execute("ALTER TABLE crm_lead DISABLE TRIGGER stockflow_fence_update_crm_lead")
 
     assert "update on crm_lead" in warnings()[0].msg
+
+
+_OWN = {
+    "postgresql": (
+        "DROP TRIGGER stockflow_immutable ON stockflow_event",
+        "ALTER TABLE stockflow_position DISABLE TRIGGER stockflow_never_emptied",
+        "CREATE OR REPLACE FUNCTION stockflow_enlist() RETURNS trigger AS 'BEGIN END' LANGUAGE plpgsql",
+    ),
+    "sqlite": (
+        "DROP TRIGGER stockflow_event_update",
+        "DROP TRIGGER stockflow_event_enlist",
+        "CREATE TRIGGER stockflow_event_enlist AFTER INSERT ON stockflow_event BEGIN SELECT 1; END",
+    ),
+}
+
+
+def test_the_log_s_own_triggers_are_watched() -> None:
+    """W019: one that is gone, asleep or another one is named, and migrate makes it again."""
+    before = check_log(None, databases=["default", "other"])
+    with connection.cursor() as cursor:
+        for statement in _OWN[connection.vendor]:
+            cursor.execute(statement)
+    found = check_log(None, databases=["default", "other"])
+    call_command("migrate", verbosity=0)
+    lead = Lead.objects.create()
+    with pytest.raises(IntegrityError, match="never altered"), transaction.atomic():
+        Event.objects.update(actor="another")
+
+    assert before == check_log(None, databases=["default"]) == []
+    assert [message.id for message in found] == ["stockflow.W019"]
+    assert found[0].msg.count("enlist") == 1
+    assert "_event" in found[0].msg
+    assert (connection.vendor == "sqlite") or "never_emptied on stockflow_position" in found[0].msg
+    assert testing.sequence() == 1
+    assert lead.stock_version == 1
 
 
 def test_the_setting_takes_it_down(settings: Any) -> None:

@@ -5,7 +5,7 @@ BEGIN
 END $$;
 
 -- For each row: loaddata begins with an UPDATE that finds none, and that is no harm.
-CREATE TRIGGER stockflow_immutable BEFORE UPDATE OR DELETE ON stockflow_event
+CREATE TRIGGER stockflow_immutable BEFORE DELETE OR UPDATE ON stockflow_event
 FOR EACH ROW EXECUTE FUNCTION stockflow_refuse(
     'what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.'
 );
@@ -15,7 +15,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION stockflow_refuse(
     'what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.'
 );
 
-CREATE TRIGGER stockflow_immutable BEFORE UPDATE OR DELETE ON stockflow_position
+CREATE TRIGGER stockflow_immutable BEFORE DELETE OR UPDATE ON stockflow_position
 FOR EACH ROW EXECUTE FUNCTION stockflow_refuse(
     'a position is given once, by sequence(), and links the log. To see whether it is whole, run manage.py stockflow verify.'
 );
