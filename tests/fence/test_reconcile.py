@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, models
+from django.test.utils import CaptureQueriesContext
 
 from stockflow.fence import comparing
 from stockflow.fence.subjects import fenced_tables
@@ -230,6 +231,21 @@ def test_one_that_another_mended_is_left_alone(
     reconcile("--apply")
 
     assert "reconciled" not in {e.kind for e in Event.objects.exclude(target=None)}
+
+
+def test_streams_are_compared_by_look_ups() -> None:
+    """In a log without statistics too, each event finds the last one of its stream by its key."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite does so in any case")
+    Lead.objects.bulk_create([Lead() for _ in range(300)])
+    fenced = next(t for t in fenced_tables("default") if t.model is Lead)
+    with CaptureQueriesContext(connection) as asked:
+        assert not [*comparing.chunks_of_streams("default", fenced)]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {asked.captured_queries[-1]['sql']}")
+        plan = " ".join(step for (step,) in cursor.fetchall())
+
+    assert "application)::text) AND ((originator)::text = (e.originator)::text))" in plan
 
 
 def test_the_comparison_uses_the_index_of_versions() -> None:
