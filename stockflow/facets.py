@@ -170,7 +170,8 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
 
     Raises:
         InvalidDeclaration: If it does not resolve to a column through forward foreign keys,
-            or the column's kind cannot be a facet.
+            the column's kind cannot be a facet, or the model's own column is in the table of a
+            parent that records nothing.
     """
     fields = []
     at: type[models.Model] = model
@@ -199,6 +200,7 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
             f"Facet {lookup!r} of {model._meta.label} is a column of the object itself, whose "
             "changes are always recorded: leave AtEntry off."
         )
+    _refuse_unfenced(model, lookup, fields[0])
     return FacetPath(
         lookup,
         fields[0],
@@ -206,6 +208,17 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
         fields[-1],
         _codec(model, lookup, fields[-1]),
     )
+
+
+def _refuse_unfenced(
+    model: type[models.Model], lookup: str, first: "models.Field[Any, Any]"
+) -> None:
+    if "stock_version" not in {field.name for field in first.model._meta.concrete_fields}:
+        raise InvalidDeclaration(
+            f"Facet {lookup!r} of {model._meta.label}: {first.name!r} is a column of "
+            f"{first.model._meta.label}, which is no StockflowModel and may change it without an "
+            "event; derive that from StockflowModel, or move the column."
+        )
 
 
 def _codec(model: type[models.Model], lookup: str, leaf: "models.Field[Any, Any]") -> Codec:

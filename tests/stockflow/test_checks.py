@@ -12,7 +12,8 @@ from django.db import connection, connections, models
 from django.test.utils import isolate_apps
 
 from stockflow import checks
-from stockflow.models import StockField, StockflowModel, transition
+from stockflow.models import StockField, StockflowManager, StockflowModel, transition
+from tests.crm.models import Rep
 
 
 @pytest.fixture(name="checked")
@@ -87,6 +88,31 @@ def test_a_facet_that_does_not_resolve(checked: Any) -> None:
     (message,) = checked(declare)
     assert _ids([message]) == ["stockflow.E004"]
     assert "has no field 'chanel' (it has: " in message.msg
+
+
+def test_a_facet_in_the_table_of_a_parent_without_log(checked: Any) -> None:
+    """E004: the parent's own save would change it, and neither fence nor verify would see it."""
+
+    def declare() -> None:
+        class Base(models.Model):
+            title = models.CharField(max_length=5)
+            owner = models.ForeignKey(Rep, on_delete=models.CASCADE)
+
+            class Meta:
+                app_label = "crm"
+
+        class Kid(Base, StockflowModel):
+            kind = models.CharField(max_length=5)
+            state = StockField(default="on", facets=["kind", "title", "owner__team"])
+            objects = StockflowManager()
+
+            class Meta:
+                app_label = "crm"
+
+    messages = checked(declare)
+    assert _ids(messages) == ["stockflow.E004"] * 2
+    assert "'title' is a column of crm.Base, which is no StockflowModel" in messages[0].msg
+    assert "'owner' is a column of crm.Base" in messages[1].msg
 
 
 def test_a_source_that_nothing_leads_to(checked: Any) -> None:
