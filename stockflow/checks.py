@@ -6,6 +6,7 @@ from importlib import metadata
 from typing import Any, get_args
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as Caution
 from django.core.exceptions import FieldDoesNotExist
@@ -40,6 +41,20 @@ def check_packages(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
 
 
 @register("stockflow")
+def check_instants(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E021: each instant is kept in UTC, and a naive one is of no zone."""
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "USE_TZ is False, and stockflow writes instants that know their zone.",
+            hint="Set USE_TZ = True.",
+            id="stockflow.E021",
+        )
+    ]
+
+
+@register("stockflow")
 def check_models(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """Everything that a model's declaration can get wrong."""
     from stockflow.models import StockflowModel  # noqa: PLC0415  needs the app registry
@@ -50,7 +65,7 @@ def check_models(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Check
         if chosen is not None and model._meta.app_label not in chosen:
             continue
         if issubclass(model, StockflowModel):
-            messages += _check_manager(model)
+            messages += [*_check_manager(model), *_check_key(model)]
             for field in stock_fields(model):
                 messages += [*_check_facets(model, field), *_check_machine(model, field)]
         elif fields := stock_fields(model):
@@ -83,6 +98,17 @@ def _check_manager(model: type[models.Model]) -> Messages:
             hint="Add a StockField, or derive it from models.Model.",
             obj=model,
             id="stockflow.E010",
+        )
+
+
+def _check_key(model: type[models.Model]) -> Messages:
+    if isinstance(model._meta.pk, models.CompositePrimaryKey):
+        yield Error(
+            f"{model._meta.label} has a CompositePrimaryKey, and what keeps a row with its log goes "
+            "by one column.",
+            hint="Give it a key of one column, and a UniqueConstraint of the others.",
+            obj=model,
+            id="stockflow.E020",
         )
 
 

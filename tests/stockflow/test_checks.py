@@ -226,6 +226,33 @@ def test_a_model_without_a_field(checked: Any) -> None:
     assert _ids(checked(declare)) == ["stockflow.E010"]
 
 
+def test_a_key_of_several_columns(checked: Any) -> None:
+    """E020: a save, the fence and a deletion go by one."""
+
+    def declare() -> None:
+        class Paired(StockflowModel):
+            pk = models.CompositePrimaryKey("left", "right")
+            left = models.IntegerField()
+            right = models.IntegerField()
+            state = StockField(default="on")
+
+            class Meta:
+                app_label = "crm"
+
+    (message,) = checked(declare)
+    assert _ids([message]) == ["stockflow.E020"]
+    assert "crm.Paired has a CompositePrimaryKey" in message.msg
+
+
+def test_instants_without_a_zone(settings: Any) -> None:
+    """E021: SQLite would refuse each save, and nobody would know why."""
+    before = checks.check_instants(None)
+    settings.USE_TZ = False
+
+    assert before == []
+    assert _ids(checks.check_instants(None)) == ["stockflow.E021"]
+
+
 def test_both_state_machine_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """E001: django-fsm beside django-fsm-2."""
     alone = checks.check_packages(None)
