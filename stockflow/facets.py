@@ -171,7 +171,7 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
     Raises:
         InvalidDeclaration: If it does not resolve to a column through forward foreign keys,
             the column's kind cannot be a facet, or the model's own column is in the table of a
-            parent that records nothing.
+            parent that records nothing, or gets its value while it is saved.
     """
     fields = []
     at: type[models.Model] = model
@@ -201,6 +201,7 @@ def resolve_facet(model: type[models.Model], lookup: str) -> FacetPath:
             "changes are always recorded: leave AtEntry off."
         )
     _refuse_unfenced(model, lookup, fields[0])
+    _refuse_set_while_saving(model, lookup, fields[0])
     return FacetPath(
         lookup,
         fields[0],
@@ -218,6 +219,21 @@ def _refuse_unfenced(
             f"Facet {lookup!r} of {model._meta.label}: {first.name!r} is a column of "
             f"{first.model._meta.label}, which is no StockflowModel and may change it without an "
             "event; derive that from StockflowModel, or move the column."
+        )
+
+
+def _refuse_set_while_saving(
+    model: type[models.Model], lookup: str, first: "models.Field[Any, Any]"
+) -> None:
+    """Refuse a column that is not yet in memory when its event is written."""
+    plain = (models.Field.pre_save, models.DateField.pre_save)
+    by = [name for name in ("auto_now", "auto_now_add") if getattr(first, name, False)]
+    by += ["db_default"] if first.has_db_default() and not first.has_default() else []
+    by += [] if type(first).pre_save in plain else [f"{type(first).__name__}.pre_save()"]
+    if by:
+        raise InvalidDeclaration(
+            f"Facet {lookup!r} of {model._meta.label}: {by[0]} gives {first.name!r} its value while "
+            "it is saved, which is too late to be recorded. Use default=, or set it before."
         )
 
 

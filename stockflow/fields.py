@@ -135,6 +135,7 @@ class StockField(django_fsm.FSMField):
     Args:
         facets: Lookups that split the stocks of this field: columns of the model or, through
             forward foreign keys, of related ones, such as ``"channel"`` or ``"owner__team"``.
+            The model's own column must have its value before it is saved.
         **kwargs: As for ``FSMField``.
 
     Raises:

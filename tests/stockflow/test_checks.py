@@ -115,6 +115,42 @@ def test_a_facet_in_the_table_of_a_parent_without_log(checked: Any) -> None:
     assert "'owner' is a column of crm.Base" in messages[1].msg
 
 
+class Lower(models.CharField[str, str]):
+    """A column that spells its value while it is saved."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        return str(super().pre_save(model_instance, add)).lower()
+
+
+@pytest.mark.parametrize(
+    ("column", "by"),
+    [
+        pytest.param(models.DateField(auto_now_add=True), "auto_now_add", id="auto_now_add"),
+        pytest.param(models.DateField(auto_now=True), "auto_now", id="auto_now"),
+        pytest.param(models.CharField(max_length=5, db_default="a"), "db_default", id="db_default"),
+        pytest.param(Lower(max_length=5), "Lower.pre_save()", id="own"),
+        pytest.param(
+            models.CharField(max_length=5, default="a", db_default="a"), None, id="both-defaults"
+        ),
+        pytest.param(models.DateField(), None, id="date"),
+    ],
+)
+def test_a_facet_that_is_set_while_saving(checked: Any, column: Any, by: str | None) -> None:
+    """E004: its event is written before, so that no object could be created."""
+
+    def declare() -> None:
+        class Late(StockflowModel):
+            late = column.clone()
+            state = StockField(default="on", facets=["late"])
+
+            class Meta:
+                app_label = "crm"
+
+    messages = checked(declare)
+    assert _ids(messages) == (["stockflow.E004"] if by else [])
+    assert not by or f"{by} gives 'late' its value while it is saved" in messages[0].msg
+
+
 def test_a_source_that_nothing_leads_to(checked: Any) -> None:
     """W005: a misspelt source."""
 
