@@ -11,6 +11,7 @@ from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.transitions import CHUNK
 from stockflow.contexts import Circumstances
 from stockflow.errors import ConcurrentTransition
+from stockflow.fields import family
 from stockflow.ledgers import Pending
 from stockflow.moments import moment
 from stockflow.settling import settle
@@ -21,8 +22,8 @@ from stockflow.tables import Kind
 def close(queryset: "models.QuerySet[Any]") -> list[Any]:
     """Append the closing events of the objects of *queryset*; return their lifecycles.
 
-    Those of models with several tables are left to the signals of each table, and so is what
-    else a deletion takes with it.
+    Those with rows in several tables are left to the signals of each table, and so is what else
+    a deletion takes with it.
     """
     model, query = queryset.model, queryset.query
     if any(model._meta.parents.values()) or query.is_sliced or query.combinator or query.distinct:
@@ -35,6 +36,7 @@ def _close(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> list[Any]:
     model, using = queryset.model, queryset.db
     rows = list(chunks.lock(model, using, keys))
     ours, name = chunks.matching(queryset, keys), chunks.key_name(model)
+    ours -= _of_children(model, using, keys)
     rows = [row for row in rows if row.stock_lifecycle and getattr(row, name) in ours]
     moments = {}
     for one in map(Loaded, rows):
@@ -57,6 +59,16 @@ def _close(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> list[Any]:
     writing.append(connection, subject, appended)
     _end_timers(model, using, [one.lifecycle for one in appended])
     return [one.lifecycle for one in appended]
+
+
+def _of_children(model: type[models.Model], using: str, keys: Sequence[Any]) -> set[Any]:
+    """Return which of *keys* are objects of a child with a table, whose fields leave with that."""
+    own: Any = model._meta.concrete_model
+    found, name = set[Any](), chunks.key_name(model)
+    for child in {m._meta.concrete_model for m in family(own)} - {own}:
+        rows: models.QuerySet[Any] = models.QuerySet(child, using=using)
+        found.update(rows.filter(**{f"{name}__in": keys}).values_list(name, flat=True))
+    return found
 
 
 def _leaving(

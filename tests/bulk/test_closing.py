@@ -12,7 +12,7 @@ from stockflow import context
 from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock
 from tests.bulk.test_sameness import forget
-from tests.crm.models import BigLead, Lead, Order
+from tests.crm.models import BigLead, HotLead, Lead, Order
 from tests.eventstore.tampering import unguarded
 from tests.fence.down import fence_down
 from tests.stockflow.reading import events_of, trail
@@ -110,6 +110,21 @@ def test_deleted_while_it_is_deleted() -> None:
 
     assert trail(lead) == ["entered >hot", "left hot>"]
     assert not Lead.objects.exists()
+
+
+@pytest.mark.parametrize("model", [Lead, HotLead], ids=["parent", "proxy of the parent"])
+def test_children_among_them(model: type[Lead], time: Clock) -> None:
+    """A child leaves in each of its fields, after its overdue decays, and the others as ever."""
+    big, lead = BigLead.objects.create(), Lead.objects.create()
+    time.advance(timedelta(days=8))
+    model.objects.all().delete()
+
+    moved = ["entered >hot", "moved hot>warm", "left warm>"]
+    assert [trail(one, "temperature") for one in (big, lead)] == [moved, moved]
+    assert trail(big, "stage") == ["entered >draft", "moved draft>offered", "left offered>"]
+    assert {event.model for event in events_of(big.stock_lifecycle)} == {"crm.biglead"}
+    assert not Lead.objects.exists()
+    assert not ScheduledTransition.objects.exists()
 
 
 def test_few_statements_for_all() -> None:
