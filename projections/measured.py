@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Required
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Required, cast
 
 from stockflow import conf
 from stockflow.domain.instants import to_micros
@@ -16,7 +16,7 @@ from stockflow.projections import query
 from stockflow.projections.answers import Answer, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
 from stockflow.projections.frames import Framed
-from stockflow.projections.statements import Holds, Known
+from stockflow.projections.statements import Holds, Known, check_keywords
 
 if TYPE_CHECKING:
     from django.db.models import Q, QuerySet
@@ -37,6 +37,17 @@ class Cutting(Known, total=False):
     every: Required[Grain | timedelta]
     by: By | None
     tz: tzinfo | None
+
+
+def known_of(cutting: Cutting) -> Known:
+    """Return what of *cutting* the log is asked with.
+
+    Raises:
+        TypeError: If it has what no measure takes, or lacks *every*.
+    """
+    check_keywords(cutting, Cutting)
+    names = cutting.keys() & Known.__optional_keys__
+    return cast(Known, {name: value for name, value in cutting.items() if name in names})
 
 
 class Countable(Protocol):
@@ -185,7 +196,7 @@ class MeasureSeries(Answer[MeasureRow], Framed):
 
 def window(stocks: Iterable[Countable], start: datetime, end: datetime, cutting: Cutting) -> Window:
     """Count what happened in the buckets to some stocks of one database, in one statement."""
-    asked = list(stocks)
+    known, asked = known_of(cutting), list(stocks)
     by, using = cutting.get("by"), asked[0].using
     lookups = {lookup_of(stock.reference, by) for stock in asked}
     now = conf.now(using)
@@ -197,7 +208,7 @@ def window(stocks: Iterable[Countable], start: datetime, end: datetime, cutting:
         bounds if cut else bounds[:1],
         using=using,
         now=now,
-        known=cutting,
+        known=known,
         split=by is not None or is_narrowed,
     )
     return Window(cut, bounds, now, counted.changes, counted.holds, lookups.pop(), is_narrowed)

@@ -15,7 +15,7 @@ from stockflow.domain.measures.peaks import Extremes, Run, within
 from stockflow.projections.answers import Answer, begun, bounds_of
 from stockflow.projections.facets import lookup_of
 from stockflow.projections.frames import Framed
-from stockflow.projections.measured import Countable, Cutting
+from stockflow.projections.measured import Countable, Cutting, known_of
 from stockflow.projections.query import BEGINNING, BETWEEN, BUCKET, bound_values
 from stockflow.projections.statements import Holds, Statement, run, vendor_of
 
@@ -96,6 +96,7 @@ class ExtremeSeries(Answer[ExtremeRow], Framed):
 
 def extremes(stock: Countable, start: datetime, end: datetime, cutting: Cutting) -> ExtremeSeries:
     """Return peak and low of one stock in each bucket."""
+    known = known_of(cutting)
     lookup, now = lookup_of(stock.reference, cutting.get("by")), conf.now(stock.using)
     cut = begun(start, end, cutting["every"], cutting.get("tz"), now)
     bounds = [min(bound, to_micros(now) + 1) for bound in bounds_of(start, cut)]
@@ -104,7 +105,7 @@ def extremes(stock: Countable, start: datetime, end: datetime, cutting: Cutting)
         [stock.reference],
         using=stock.using,
         now=now,
-        known=cutting,
+        known=known,
         states=stock.states,
     )
     runs: dict[Any, list[Run]] = {}

@@ -1,7 +1,7 @@
 """Statements over the log that answer as of any state of knowledge, each with how far it holds."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
@@ -93,7 +93,9 @@ def run(
     Raises:
         InvalidInstant: If the instant of *known* is naive or in the future, or its position
             below 0 or not given yet.
+        TypeError: If *known* says something else.
     """
+    check_keywords(known, Known)
     vendor = vendor_of(using)
     pairs = sorted({(model, asked.name) for asked in references for model in asked.model_labels})
     lists = [[model for model, _ in pairs], [field for _, field in pairs], sorted(states)]
@@ -115,6 +117,24 @@ def run(
     rows = [row[:-2] for row in found if row[0] is not None]
     _require_given(known, reached, using)
     return rows, Holds(now if due is None else from_micros(due), reached)
+
+
+def check_keywords(given: Mapping[str, Any], kind: Any) -> None:
+    """Refuse keywords that a TypedDict does not have, since Python takes them all.
+
+    A mistyped one would be left out, and something else than what was asked be answered.
+
+    Raises:
+        TypeError: If there is one, or one that must be given is missing.
+    """
+    taken = sorted(kind.__required_keys__ | kind.__optional_keys__)
+    if unknown := sorted(given.keys() - taken):
+        raise TypeError(
+            f"Unexpected keyword argument {unknown[0]!r}: besides its own, this takes "
+            f"{', '.join(taken)}."
+        )
+    if missing := sorted(kind.__required_keys__ - given.keys()):
+        raise TypeError(f"Missing keyword argument {missing[0]!r}.")
 
 
 def knows_all(known: Known) -> bool:

@@ -15,7 +15,7 @@ from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.spells import Spell
 from stockflow.projections.answers import begun
 from stockflow.projections.facets import lookup_of, value_of
-from stockflow.projections.measured import Countable, Cutting
+from stockflow.projections.measured import Countable, Cutting, known_of
 from stockflow.projections.spells import stays
 from stockflow.projections.statements import Holds
 
@@ -89,6 +89,7 @@ def observe(
         earlier: Whether those that ended before the first bucket are asked for too.
         ended: Whether those that go on are left out.
     """
+    known = known_of(cutting)
     lookup, now = lookup_of(stock.reference, cutting.get("by")), conf.now(stock.using)
     cut = begun(start, end, cutting["every"], cutting.get("tz"), now)
     bounds = [_bounds(bucket, now) for bucket in cut]
@@ -99,7 +100,7 @@ def observe(
         _until(bounds, later, now) if bounds else first,
         using=stock.using,
         now=now,
-        known=cutting,
+        known=known,
         merged=merged,
         since=None if earlier else first,
         ended=ended,

@@ -189,6 +189,51 @@ def test_what_was_never_known_is_refused(declared: Any, known: Any, message: str
         stock_of(declared).count(**known)
 
 
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        pytest.param(
+            lambda s, f, p: s.count(as_know_at=1),
+            "'as_know_at'.*as_known_at, sequenced",
+            id="count",
+        ),
+        pytest.param(
+            lambda s, f, p: s.series(FIRST, END, every="day", sequence=True),
+            "'sequence'",
+            id="series",
+        ),
+        pytest.param(lambda s, f, p: s.members(every="day"), "'every'", id="members"),
+        pytest.param(lambda s, f, p: s.stays(merge=False), "'merge'", id="stays"),
+        pytest.param(
+            lambda s, f, p: s.closing(FIRST, END, every="day", timezone=None),
+            "'timezone'.*as_known_at, by, every, sequenced, tz",
+            id="measure",
+        ),
+        pytest.param(lambda s, f, p: s.closing(FIRST, END), "Missing .*'every'", id="missing"),
+        pytest.param(
+            lambda s, f, p: s.extremes(FIRST, END, every="day", facet="channel"),
+            "'facet'",
+            id="extremes",
+        ),
+        pytest.param(
+            lambda s, f, p: s.lifecycle(FIRST, END, every="day", zone=None),
+            "'zone'",
+            id="stays-cut",
+        ),
+        pytest.param(lambda s, f, p: f.count(sourced=s), "'sourced'", id="flow"),
+        pytest.param(lambda s, f, p: f.rates(FIRST, END, every="day", per=1), "'per'", id="rates"),
+        pytest.param(lambda s, f, p: p.alluvial(FIRST, END, by="channel"), "'by'", id="process"),
+    ],
+)
+def test_mistyped_arguments_are_refused(declared: Any, ask: Any, message: str) -> None:
+    """Left out, one would have something else answered than what was asked."""
+    stock = stock_of(declared)
+    flow = Flow("leaving", sources=[stock], sinks=[None])
+
+    with pytest.raises(TypeError, match=message):
+        ask(stock, flow, Process("process", stocks=[stock]))
+
+
 def test_restatement_has_an_order(declared: Any) -> None:
     """What was known later cannot be compared with what was known before it, the other way."""
     hot = stock_of(declared)
