@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterator
 
-from django.db import InterfaceError, OperationalError, models, transaction
+from django.db import InterfaceError, OperationalError, models
 
 from stockflow import conf
 from stockflow.domain.errors import StockflowError
 from stockflow.domain.instants import to_micros
+from stockflow.projections.attempts import attempt
 from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, ParkedEvent
 from stockflow.tables import STOCKFLOW, Event, Position
@@ -61,8 +62,7 @@ class Folding:
 
     def _try(self, after: int, until: int) -> None:
         try:
-            with transaction.atomic(using=self.using):
-                self.projection.fold(self.generation, after, until, using=self.using)
+            attempt(self.projection, self.generation, after, until, using=self.using)
         except _OF_THE_DATABASE:
             raise
         except Exception as error:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from django.db import models, transaction
 
 from stockflow.projections import base
+from stockflow.projections.attempts import attempt
 from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, ParkedEvent
 
@@ -53,8 +54,7 @@ def _release(number: int, originator: str, using: str) -> Released:
 
 def _fold(projection: Projection, generation: Generation, one: ParkedEvent, using: str) -> bool:
     try:
-        with transaction.atomic(using=using):
-            projection.fold(generation, one.position - 1, one.position, using=using)
+        attempt(projection, generation, one.position - 1, one.position, using=using)
     except Exception as error:
         one.error = f"{type(error).__name__}: {error}"
         one.save(using=using, update_fields=["error"])

@@ -1,18 +1,30 @@
 """An event that cannot be folded: stopped at, parked with what follows, or skipped, as declared."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError, transaction
 from django.test import Client
 
+from stockflow.domain.events import StockEvent
 from stockflow.models import Event, PeriodicRun
-from stockflow.projections import base, checkpoints, parking, runner
+from stockflow.projections import (
+    Batch,
+    EventProjection,
+    Reads,
+    base,
+    checkpoints,
+    parking,
+    runner,
+)
+from stockflow.projections.base import OnError
 from stockflow.projections.folding import ProjectionStopped
 from stockflow.projections.models import Generation, ParkedEvent
 from stockflow.scheduling.runs import run_jobs
@@ -144,6 +156,59 @@ def test_stop(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     )
     assert isinstance(caught.value.__cause__, ValueError)
     assert own.journeys_served() == own.journeys(events)
+
+
+class Firsts(EventProjection):
+    """Each state that leads came to, once: of a second one the error is caught."""
+
+    name = "tests.firsts"
+    read_models = [Journey]
+    reads = Reads(models=["crm.Lead"])
+    on_error: ClassVar[OnError] = "skip"
+    guard: ClassVar[Callable[..., AbstractContextManager[Any]]] = transaction.atomic
+
+    def process_event(self, event: StockEvent, batch: Batch) -> None:
+        try:
+            with type(self).guard(using=batch.using):
+                Journey.objects.create(generation=batch.generation, lifecycle=str(event.target))
+        except IntegrityError:
+            pass  # it is there already
+
+
+def unguarded(**words: Any) -> AbstractContextManager[Any]:
+    """Catch it in the transaction of the batch."""
+    return nullcontext()
+
+
+@pytest.mark.parametrize("on_error", ["stop", "park", "skip"])
+def test_a_caught_error_of_the_database(
+    monkeypatch: pytest.MonkeyPatch, on_error: OnError, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Django undoes with it what else was folded: the event counts as failed, the others are kept."""
+    log()
+    monkeypatch.setattr(Firsts, "on_error", on_error)
+    monkeypatch.setattr(Firsts, "guard", unguarded)
+    base.register_projection(Firsts)
+    with pytest.raises(ProjectionStopped) if on_error == "stop" else nullcontext() as stopped:
+        list(runner.project(names=["tests.firsts"]))
+    told = stopped.value.why if stopped else caplog.text
+    rows = set(Journey.objects.values_list("lifecycle", flat=True))
+    done = parking.release(ParkedEvent.objects.all())
+
+    assert "TransactionManagementError: an error of the database was caught" in told
+    assert rows == ({"hot"} if on_error == "stop" else {"hot", "warm", "won"})
+    assert done == ((0, 3) if on_error == "park" else (0, 0))
+    assert ParkedEvent.objects.count() == done.parked
+
+
+def test_an_error_that_a_savepoint_undoes() -> None:
+    """Caught around atomic(), it undoes nothing else."""
+    log()
+    base.register_projection(Firsts)
+    list(runner.project(names=["tests.firsts"]))
+
+    assert set(Journey.objects.values_list("lifecycle", flat=True)) == {"hot", "warm", "won"}
+    assert not ParkedEvent.objects.exists()
 
 
 def test_the_database_is_no_event_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
