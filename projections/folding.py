@@ -48,17 +48,27 @@ class Folding:
 
     Attributes:
         stopped: What it stopped at, if it did; the positions before that are folded.
+        parked: How many events it parked because they could not be folded.
     """
 
     def __init__(self, projection: Projection, generation: Generation, *, using: str) -> None:
         self.projection, self.generation, self.using = projection, generation, using
         self.stopped: ProjectionStopped | None = None
+        self.parked = 0
 
     def fold(self, after: int, until: int) -> None:
-        """Fold the events after one position and up to another."""
+        """Fold the events after one position and up to another, or up to where it stops."""
+        while after < until and self.stopped is None:
+            after = self._fold_until_parked(after, until)
+
+    def _fold_until_parked(self, after: int, until: int) -> int:
+        """Fold up to the end, or so far that one more object has events that wait; return how far."""
+        parked = self.parked
         for first, last in self._stretches(after, until):
-            if self.stopped is None:
-                self._try(first, last)
+            self._try(first, last)
+            if self.stopped is not None or self.parked != parked:
+                return last
+        return until
 
     def _try(self, after: int, until: int) -> None:
         try:
@@ -71,8 +81,7 @@ class Folding:
                 return
             middle = (after + until) // 2
             self.fold(after, middle)
-            if self.stopped is None:
-                self.fold(middle, until)
+            self.fold(middle, until)
 
     def _stretches(self, after: int, until: int) -> Iterator[tuple[int, int]]:
         """Yield the range without the events that wait behind a parked one, which are parked."""
@@ -112,6 +121,7 @@ class Folding:
             exc_info=error,
         )
         if policy == "park":
+            self.parked += 1
             self._park(position, event.pk, event.originator, why)
 
     def _event(self, position: int) -> Event:

@@ -101,6 +101,26 @@ def test_later_events_of_a_parked_object_wait() -> None:
     ]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_none_overtakes_while_others_are_parked(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """One object is parked from before; another one is now, and has more in the same batch."""
+    monkeypatch.setattr(own.Journeys, "poisoned", {(str(BAD), 1), (str(GOOD), 2)})
+    events = log()
+    list(runner.project(names=[NAME], batch_size=batch))
+    parked = ParkedEvent.objects.order_by("position").values_list("position", "error")
+    error = "ValueError: poisoned"
+    found = list(parked)
+    served = own.journeys_served()
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    done = parking.release(ParkedEvent.objects.all())
+
+    assert found == [(1, error), (3, ""), (4, error), (5, ""), (6, "")]
+    assert (served, done) == ({str(GOOD): "hot>"}, (5, 0))
+    assert own.journeys_served() == own.journeys(events)
+
+
 def test_release(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mended and released, they are folded in order, and nothing is lost or doubled."""
     events = log()
