@@ -130,7 +130,8 @@ def _due(until: datetime, using: str, after: Page | None = None) -> Any:
 
 def _fire_next(
     after: Page | None, until: datetime, using: str, size: int
-) -> tuple[Page, Chunk] | None:
+) -> tuple[Page | None, Chunk] | None:
+    """Fire the page that follows *after*; return what is done with, and what became of it."""
     page = None
     try:
         with transaction.atomic(using=using), told(None, using):
@@ -141,8 +142,34 @@ def _fire_next(
     except Exception:  # one of them fails: find out which, and hold up nobody else
         if page is None:
             raise
-    with transaction.atomic(using=using):
-        return page, _fire(page, using, careful=True)
+    try:
+        with transaction.atomic(using=using):
+            return page, _fire(page, using, careful=True)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # no savepoint caught it: it came at COMMIT, or before any method was called
+        chunk = _fire_apart(page, using)
+    # What follows those that were fired is due in the same page, so that is read again.
+    return (after if chunk.fired else page), chunk
+
+
+def _fire_apart(page: Page, using: str) -> Chunk:
+    """Fire each decay in a transaction of its own: whatever that raises is its own failure."""
+    chunk = Chunk()
+    for timer in page.timers:
+        alone = Chunk()
+        try:
+            with transaction.atomic(using=using):
+                alone = _fire(Page([timer], from_micros(timer.due_at)), using, careful=True)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            alone = Chunk()
+            stored = ScheduledTransition.objects.using(using).filter(id=timer.id, parked_at=None)
+            for one in stored.filter(due_at=timer.due_at):  # none where somebody else moved it
+                parking.fail(one, error, using, alone)
+        chunk.add(alone)
+    return chunk
 
 
 def _fire(page: Page, using: str, *, careful: bool) -> Chunk:

@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass
 class Chunk:
-    """What one committed chunk did.
+    """What one chunk did that is committed.
 
     Attributes:
         fired: How many decays happened, chained ones included.
@@ -66,3 +66,12 @@ class Chunk:
     busy: set[int] = field(default_factory=set)
     failures: dict[int, Failure] = field(default_factory=dict)
     is_uniform: bool = False
+
+    def add(self, other: "Chunk") -> None:
+        """Count what *other* did, too."""
+        self.fired += other.fired
+        self.skipped += other.skipped
+        self.obsolete += other.obsolete
+        self.held |= other.held
+        self.busy |= other.busy
+        self.failures |= other.failures
