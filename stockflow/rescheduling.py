@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from stockflow.bulk import chunks
-from stockflow.deferring import Due, changes, decays_of, defer, told
+from stockflow.deferring import ENDED, Due, decays_of, defer, said_of
 from stockflow.domain.decay import Attribute
 from stockflow.domain.errors import InvalidInstant, UnknownTransition
 from stockflow.domain.instants import require_instant
@@ -74,15 +74,27 @@ def follow(instance: Any, changed: set[str]) -> None:
     """Move the decays whose fields in *changed* have a new value; a cancelled one stays so."""
     at, circumstances = moment(instance)
     for field in instance._stock_fields():
-        since, moved = instance.__dict__[field.since_name], Due()
-        for decay in decays_of(instance, field) if since is not None else ():
-            if isinstance(decay.delay, Attribute) and decay.delay.name in changed:
-                moved[decay.transition] = decay.due_at(since, instance)
-        said = changes(instance, field) if moved else {}
-        ended = {name for name, (change, _) in said.items() if change in ("cancelled", "skipped")}
-        moved = {n: due and max(due, at) for n, due in moved.items() if n not in ended}
+        moved = _moved_by(changed, instance, field, at)
         if moved and _differs(instance, field, moved):
             defer(instance, field, Call(None, at, circumstances), "moved by its field", moved)
+
+
+def _moved_by(changed: set[str], instance: Any, field: "StockField", at: datetime) -> Due:
+    """Return when the decays are due whose fields are in *changed*."""
+    if instance.__dict__[field.since_name] is None:
+        return {}
+    moved = [
+        decay
+        for decay in decays_of(instance, field)
+        if isinstance(decay.delay, Attribute) and decay.delay.name in changed
+    ]
+    if not moved:
+        return {}
+    said = said_of(instance, field)
+    since = said.since or at
+    ended = {name for name, change in said.lasting.items() if change in ENDED}
+    due = {d.transition: d.due_at(since, instance) for d in moved if d.transition not in ended}
+    return {name: instant and max(instant, at) for name, instant in due.items()}
 
 
 def _differs(instance: Any, field: "StockField", moved: Due) -> bool:
@@ -144,7 +156,8 @@ def _due_by_code(row: Any, field: "StockField", at: datetime) -> Due:
     due: Due = {d.transition: d.due_at(since, row) for d in decays_of(row, field)}
     before = row.__dict__[field.due_name]
     if min((instant for instant in due.values() if instant), default=None) != before:
-        due |= {name: instant for name, instant in told(row, field).items() if name in due}
+        words = said_of(row, field).words
+        due |= {name: instant for name, (_, instant) in words.items() if name in due}
     # What would have been due is due at once: nothing is dated before it was known.
     return {
         name: instant and (instant if instant == before else max(instant, at))

@@ -293,6 +293,67 @@ def test_a_transition_to_itself_restarts_the_clock_or_not(time: Clock) -> None:
     assert_whole(trial)
 
 
+def test_what_is_cancelled_stays_so_where_the_clock_is_kept(time: Clock) -> None:
+    """A transition that leaves the clock as it is forgets no decay that was called off."""
+    trial, start = Trial.objects.create(trial_days=5, pause=20 * DAY), time.at
+    trial.cancel_decay("end")
+    trial.save()
+    for _ in range(2):
+        trial.look()
+        trial.save()
+    assert data_of(trial)["still"] == {"end": "cancelled"}
+    trial.trial_days = 3
+    trial.save()
+
+    assert (trial.state_due_at, timers_of(trial)["state"].transition) == (start + 20 * DAY, "nudge")
+    assert_whole(trial)
+
+
+def test_where_all_is_cancelled_a_kept_clock_says_so(time: Clock) -> None:
+    """Nothing is due, before and after; unsaved and loaded anew."""
+    trial = Trial.objects.create(trial_days=5, pause=20 * DAY)
+    trial.cancel_decay("end")
+    trial.cancel_decay("nudge")
+    trial.look()
+    trial.save()
+    trial = Trial.objects.get()
+    trial.look()
+    trial.trial_days, trial.pause = 3, DAY
+    trial.save()
+
+    assert (trial.state_due_at, timers_of(trial)) == (None, {})
+    assert data_of(trial)["still"] == {"end": "cancelled", "nudge": "cancelled"}
+    assert_whole(trial)
+
+
+def test_what_never_comes_may_come_after_the_clock_was_kept(time: Clock) -> None:
+    """None in its field is no word of a person; the other decay is cancelled."""
+    trial, start = Trial.objects.create(trial_days=None, pause=20 * DAY), time.at
+    trial.cancel_decay("nudge")
+    trial.save()
+    trial.look()
+    trial.save()
+    for days in (3, 60):
+        trial.trial_days = days
+        trial.save()
+        assert trial.state_due_at == start + days * DAY
+        assert timers_of(trial)["state"].transition == "end"
+
+
+def test_a_field_counts_from_where_the_kept_clock_began(time: Clock) -> None:
+    """Not from the last transition of the state to itself."""
+    trial, start = Trial.objects.create(trial_days=10), time.at
+    for _ in range(2):
+        time.advance(2 * DAY)
+        trial.look()
+        trial.save()
+    trial.trial_days = 12
+    trial.save()
+
+    assert trial.state_due_at == start + 12 * DAY
+    assert_whole(trial)
+
+
 @pytest.mark.parametrize(
     ("days", "state"), [(6, "hot"), (7, "warm"), (36, "warm"), (37, "cold"), (400, "cold")]
 )
