@@ -101,6 +101,10 @@ class Machine:
             if rule.transition == transition and self._leaves(rule, state)
         )
 
+    def may_keep_clock(self, state: str) -> bool:
+        """Whether some transition from *state* to itself lets its decays stay due when they are."""
+        return any(not rule.restarts_clock and self._leaves(rule, state) for rule in self.rules)
+
     def _leaves(self, rule: Rule, state: str) -> bool:
         if rule.source == ANY_OTHER:
             named = any(r.transition == rule.transition and r.source == state for r in self.rules)

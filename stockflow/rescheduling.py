@@ -120,7 +120,7 @@ def reschedule(
 ) -> Iterator[list[Rescheduled]]:
     """Yield, for each chunk of the objects of *model*, what the delays in the code move by now.
 
-    What is overdue already, was postponed or was cancelled stays as it is. With *apply* it is
+    What is overdue already, was postponed, cancelled or skipped stays as it is. With *apply* it is
     recorded, a transaction per chunk; else nothing is written.
     """
     (field,) = (f for f in subject_of(model).fields if f.name == name)
@@ -140,30 +140,40 @@ def _reschedule(
     for row in rows.filter(**{f"{chunks.key_name(model)}__in": keys}):
         at, circumstances = moment(row)
         before = row.__dict__[field.due_name]
-        due = _due_by_code(row, field, at)
-        after = min((instant for instant in due.values() if instant), default=None)
+        due, still = _due_by_code(row, field, at)
+        after = _first(due)
         if after == before or (before is not None and before <= at):
             continue
         found.append(Rescheduled(row.pk, row.__dict__[field.name], before, after))
         if apply:
-            _set(row, field, Call(None, at, circumstances), due)
+            defer(row, field, Call(None, at, circumstances), "rescheduled", due, still)
             row.save(using=using)
     return found
 
 
-def _due_by_code(row: Any, field: "StockField", at: datetime) -> Due:
-    since = row.__dict__[field.since_name] or at
-    due: Due = {d.transition: d.due_at(since, row) for d in decays_of(row, field)}
-    before = row.__dict__[field.due_name]
-    if min((instant for instant in due.values() if instant), default=None) != before:
-        words = said_of(row, field).words
-        due |= {name: instant for name, (_, instant) in words.items() if name in due}
+def _due_by_code(row: Any, field: "StockField", at: datetime) -> tuple[Due, dict[str, str]]:
+    """Return when each decay is due as the code says by now, and which stay as they were made.
+
+    The log is read only where it may make a difference.
+    """
+    known, machine = row.__dict__, machine_of(type(row), field.name)
+    before, still = known[field.due_name], dict[str, str]()
+    due = _coded(row, field, known[field.since_name] or at)
+    if _first(due) != before or machine.may_keep_clock(known[field.name]):
+        said = said_of(row, field)
+        due = _coded(row, field, said.since or at)
+        still = {name: change for name, change in said.lasting.items() if name in due}
+        due |= {name: said.words[name][1] for name in still}
     # What would have been due is due at once: nothing is dated before it was known.
     return {
         name: instant and (instant if instant == before else max(instant, at))
         for name, instant in due.items()
-    }
+    }, still
 
 
-def _set(row: Any, field: "StockField", call: Call, due: Due) -> None:
-    defer(row, field, call, "rescheduled", due)
+def _coded(row: Any, field: "StockField", since: datetime) -> Due:
+    return {decay.transition: decay.due_at(since, row) for decay in decays_of(row, field)}
+
+
+def _first(due: Due) -> datetime | None:
+    return min((instant for instant in due.values() if instant), default=None)

@@ -1,6 +1,7 @@
 """schedule, reschedule and release, as one types them."""
 
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -12,7 +13,7 @@ from stockflow import machines
 from stockflow.models import ScheduledTransition
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock, run_due
-from tests.crm.models import Chain, Lead, Order
+from tests.crm.models import Chain, Lead, Order, Trial
 from tests.stockflow.reading import assert_whole, last_event, timers_of, trail
 
 pytestmark = pytest.mark.django_db
@@ -76,20 +77,28 @@ def test_parked_decays_are_released(time: Clock) -> None:
     assert run_due() == 1
 
 
-@pytest.fixture(name="shorter")
-def _shorter(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Leads cool after other delays, as the code says now."""
+@pytest.fixture(name="delayed")
+def _delayed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Decays come after other delays, as the code says now."""
 
-    def change(delay: Any) -> None:
+    def change(model: Any, name: str, transition: str, delay: Any) -> None:
         from dataclasses import replace
 
-        machine = machines.machine_of(Lead, "temperature")
-        rules = [replace(r, delay=delay) if r.transition == "cool" else r for r in machine.rules]
+        machine = machines.machine_of(model, name)
+        rules = [
+            replace(r, delay=delay) if r.transition == transition else r for r in machine.rules
+        ]
         known: dict[Any, Any] = dict(machines._machines)
-        known[Lead, "temperature"] = replace(machine, rules=tuple(rules))
+        known[model, name] = replace(machine, rules=tuple(rules))
         monkeypatch.setattr(machines, "_machines", known)
 
     return change
+
+
+@pytest.fixture(name="shorter")
+def _shorter(delayed: Any) -> Any:
+    """Leads cool after other delays."""
+    return partial(delayed, Lead, "temperature", "cool")
 
 
 def test_a_changed_delay_moves_nothing_until_told(time: Clock, shorter: Any) -> None:
@@ -151,6 +160,84 @@ def test_what_was_postponed_or_is_overdue_stays(time: Clock, shorter: Any) -> No
     assert "Moved 0" in said
     assert len(trail(overdue)) == 1
     assert ScheduledTransition.objects.count() == 2
+
+
+def test_what_the_code_moved_once_it_moves_again(time: Clock, shorter: Any) -> None:
+    """Each time to what the code says by then."""
+    lead, start = Lead.objects.create(), time.at
+    for days in (10, 5, 8):
+        shorter(days * DAY)
+        assert "Moved 1" in run("reschedule", "crm.Lead", "--apply")
+        lead.refresh_from_db()
+        assert lead.temperature_due_at == start + days * DAY
+        assert "Would move 0" in run("reschedule", "crm.Lead")
+    assert_whole(lead)
+
+
+def test_what_a_field_moved_the_code_moves_too(time: Clock) -> None:
+    """A value written past the instances is the field's, whatever was saved before it."""
+    trial, start = Trial.objects.create(trial_days=7), time.at
+    trial.trial_days = 9
+    trial.save()
+    Trial.objects.update(trial_days=4)
+    assert "Moved 1" in run("reschedule", "crm.Trial", "--apply")
+    trial.refresh_from_db()
+
+    assert trial.state_due_at == start + 4 * DAY
+    assert_whole(trial)
+
+
+def test_a_kept_clock_counts_from_where_it_began(time: Clock, delayed: Any) -> None:
+    """What the code leaves alone stays, even where it would be right from the last transition."""
+    trial, start = Trial.objects.create(trial_days=7), time.at
+    time.advance(4 * DAY)
+    trial.look()
+    trial.save()
+    unmoved = run("reschedule", "crm.Trial", "--apply")
+    delayed(Trial, "state", "end", 20 * DAY)
+    run("reschedule", "crm.Trial", "--apply")
+    trial.refresh_from_db()
+    moved = trial.state_due_at
+    delayed(Trial, "state", "end", 16 * DAY)
+    run("reschedule", "crm.Trial", "--apply")
+    trial.refresh_from_db()
+
+    assert "Moved 0" in unmoved
+    assert (moved, trial.state_due_at) == (start + 20 * DAY, start + 16 * DAY)
+    assert_whole(trial)
+
+
+def test_what_was_cancelled_stays_so_each_time(time: Clock, delayed: Any) -> None:
+    """Beside a decay that the code moves."""
+    trial, start = Trial.objects.create(trial_days=5, pause=20 * DAY), time.at
+    trial.cancel_decay("end")
+    trial.save()
+    for days in (10, 15):
+        delayed(Trial, "state", "nudge", days * DAY)
+        run("reschedule", "crm.Trial", "--apply")
+        trial.refresh_from_db()
+        trial.look()
+        trial.save()
+        assert trial.state_due_at == start + days * DAY
+        assert timers_of(trial)["state"].transition == "nudge"
+    trial.trial_days = 3
+    trial.save()
+
+    assert trial.state_due_at == start + 15 * DAY
+    assert_whole(trial)
+
+
+def test_where_all_was_cancelled_nothing_moves() -> None:
+    """After transitions that keep the clock, too."""
+    trial = Trial.objects.create(trial_days=5, pause=20 * DAY)
+    trial.cancel_decay("end")
+    trial.cancel_decay("nudge")
+    trial.save()
+    trial.look()
+    trial.save()
+
+    assert "Moved 0" in run("reschedule", "crm.Trial", "--apply")
+    assert timers_of(trial) == {}
 
 
 @pytest.mark.parametrize(
