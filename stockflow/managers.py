@@ -121,7 +121,8 @@ class StockflowQuerySet(models.QuerySet[M]):
 
         Raises:
             UnknownTransition: If the model has no such transition.
-            TypeError: If the queryset is sliced, distinct, combined or gives values.
+            TypeError: If the queryset is sliced, distinct, combined, filtered by a window or gives
+                values.
             ValueError: If *chunk_size* is no number above 0.
         """
         from stockflow.bulk import transitions  # noqa: PLC0415  needs the models
@@ -176,7 +177,8 @@ class StockflowQuerySet(models.QuerySet[M]):
         Raises:
             UnknownState: If the machine has no such new state.
             InvalidDeclaration: If the model has no such stock field.
-            TypeError: If the queryset is sliced, distinct, combined or gives values.
+            TypeError: If the queryset is sliced, distinct, combined, filtered by a window or gives
+                values.
             ValueError: If *chunk_size* is no number above 0.
         """
         from stockflow.bulk import reclassification  # noqa: PLC0415  needs the models

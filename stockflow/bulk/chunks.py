@@ -25,7 +25,7 @@ def refuse_shape(queryset: "models.QuerySet[Any]", operation: str) -> None:
     """Refuse a queryset whose rows are not one object each.
 
     Raises:
-        TypeError: If it is sliced, distinct, combined, or gives values.
+        TypeError: If it is sliced, distinct, combined, filtered by a window, or gives values.
     """
     query: Any = queryset.query
     shapes = {
@@ -33,6 +33,7 @@ def refuse_shape(queryset: "models.QuerySet[Any]", operation: str) -> None:
         "values() or values_list()": getattr(queryset, "_fields", None) is not None,
         "distinct()": query.distinct,
         "union() and its like": query.combinator,
+        "a filter by a window": filters_by_window(queryset),
     }
     for shape, is_so in shapes.items():
         if is_so:
@@ -53,6 +54,14 @@ def size_of(asked: Any, default: int) -> int:
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
         raise ValueError(f"chunk_size is {asked!r}: it is how many objects one transaction takes.")
     return asked
+
+
+def filters_by_window(queryset: "models.QuerySet[Any]") -> bool:
+    """Whether a filter on keys would change what else the queryset finds.
+
+    Django puts it inside the query that the window looks at.
+    """
+    return bool(queryset.query.where.contains_over_clause)
 
 
 def key_name(model: type[models.Model]) -> str:

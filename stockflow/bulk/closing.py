@@ -22,11 +22,13 @@ from stockflow.tables import Kind
 def close(queryset: "models.QuerySet[Any]") -> list[Any]:
     """Append the closing events of the objects of *queryset*; return their lifecycles.
 
-    Those with rows in several tables are left to the signals of each table, and so is what else
-    a deletion takes with it.
+    Those with rows in several tables are left to the signals of each table, and so are those that
+    a window finds, and what else a deletion takes with it.
     """
     model, query = queryset.model, queryset.query
     if any(model._meta.parents.values()) or query.is_sliced or query.combinator or query.distinct:
+        return []
+    if chunks.filters_by_window(queryset):
         return []
     pages = chunks.pages(queryset, CHUNK)
     return [lifecycle for keys in pages for lifecycle in _close(queryset, keys)]

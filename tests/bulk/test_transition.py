@@ -17,6 +17,7 @@ from stockflow import context, testing
 from stockflow.domain.errors import InvalidInstant, LateEntry, UnknownTransition
 from stockflow.models import Outcome, StockField
 from stockflow.testing import Clock
+from tests.bulk.test_closing import oldest_of_each
 from tests.bulk.test_sameness import forget
 from tests.crm.models import (
     BigLead,
@@ -383,12 +384,19 @@ def test_an_unknown_name() -> None:
         (lambda: Lead.objects.values("pk"), r"values\(\)"),
         (Lead.objects.distinct, r"distinct\(\)"),
         (lambda: Lead.objects.all().union(Lead.objects.all()), r"union\(\)"),
+        (lambda: oldest_of_each(Lead), "a filter by a window"),
     ],
 )
 def test_a_queryset_that_is_no_set_of_objects(queryset: Any, shape: str) -> None:
     """It is refused with what to write instead."""
     with pytest.raises(TypeError, match=rf"transition\(\) cannot follow {shape}.*filter\(pk__in"):
         queryset().transition("cool")
+
+
+def test_reclassifying_what_a_window_finds() -> None:
+    """It is refused too: a chunk of it would be another set."""
+    with pytest.raises(TypeError, match=r"reclassify\(\) cannot follow a filter by a window"):
+        oldest_of_each(Lead).reclassify("temperature", {"hot": "won"})
 
 
 def test_joins_annotations_and_orders_do_no_harm(rep: Rep) -> None:
