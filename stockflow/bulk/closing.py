@@ -90,7 +90,8 @@ def refuse_survivors(model: type[models.Model], using: str, closed: Sequence[Any
     """
     rest = iter(closed)
     while some := list(islice(rest, CHUNK)):
-        if model._base_manager.using(using).filter(stock_lifecycle__in=some).exists():
+        rows: models.QuerySet[Any] = models.QuerySet(model, using=using)
+        if rows.filter(stock_lifecycle__in=some).exists():
             raise ConcurrentTransition(
                 f"Another writer changed what this deletion of {model._meta.label} asks for, so "
                 "nothing was deleted. Repeat it."

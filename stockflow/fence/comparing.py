@@ -128,12 +128,15 @@ def _chunks(using: str, sql: str, key: str, chosen: int | slice) -> Iterator[lis
 
 
 def whole(using: str, fenced: Fenced, key: Any, *, lock: bool = False) -> Any:
-    """Return the object of *key* as its most derived model has it; None if it is gone."""
+    """Return the object of *key* as its most derived model has it; None if it is gone.
+
+    Not by the base manager, which may hide rows: the log speaks of these too.
+    """
     concrete = {m for m in family(fenced.root) if not m._meta.proxy}
     for model in sorted(concrete, key=lambda m: (-len(m.__mro__), m._meta.label)):
         if not issubclass(model, fenced.model):
             continue
-        rows: models.QuerySet[Any] = model._base_manager.using(using).filter(pk=key)
+        rows: models.QuerySet[Any] = models.QuerySet(model, using=using).filter(pk=key)
         if lock and connections[using].features.has_select_for_no_key_update:
             rows = rows.select_for_update(no_key=True)
         if (row := rows.first()) is not None:

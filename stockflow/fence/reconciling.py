@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 
 from stockflow import conf, timers
 from stockflow.contexts import Circumstances
@@ -115,7 +115,9 @@ def _write(row: Any, using: str, moved: dict[str, int], also: Collection[str]) -
             row.__dict__.update({field.since_name: row.stock_changed_at, field.due_name: due_at})
             names += [field.since_name, field.due_name]
     values = {name: getattr(row, name) for name in names}
-    type(row)._base_manager.using(using).filter(pk=row.pk).update(**values)
+    # Django's own queryset: that of the base manager may hide the row, or refuse the update.
+    rows: models.QuerySet[Any] = models.QuerySet(type(row), using=using)
+    rows.filter(pk=row.pk).update(**values)
     with connections[using].cursor() as cursor:
         timers.restart(row, cursor, moved)
 

@@ -13,7 +13,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Outcome
 from stockflow.saving.work import Work
 from stockflow.subjects import subject_of
-from tests.crm.models import Lead, Rep, Source, Visit
+from tests.crm.models import Lead, Rep, Source, Veiled, Visit
 from tests.stockflow.reading import assert_whole, trail
 
 pytestmark = pytest.mark.django_db
@@ -303,6 +303,22 @@ def test_what_survives_a_deletion_is_not_closed(monkeypatch: pytest.MonkeyPatch)
 
     assert trail(lead) == ["entered >hot"]
     assert_whole(lead)
+
+
+def test_what_is_hidden_instead_of_deleted_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base manager does not see it, and it is there."""
+    veiled, close = Veiled.objects.create(), closing.close
+
+    def close_slowly(queryset: Any) -> Any:
+        closed = close(queryset)
+        Veiled.objects.update(hidden=True)
+        return closed
+
+    monkeypatch.setattr(closing, "close", close_slowly)
+    with pytest.raises(ConcurrentTransition, match="Another writer changed what this deletion"):
+        Veiled.objects.filter(hidden=False).delete()
+
+    assert trail(veiled) == ["entered >on"]
 
 
 def test_nothing_to_do() -> None:

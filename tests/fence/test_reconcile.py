@@ -14,7 +14,7 @@ from stockflow.fence import comparing
 from stockflow.fence.subjects import fenced_tables
 from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, HotLead, Lead, Order, Rep, Ticket
+from tests.crm.models import BigLead, HotLead, Lead, Order, Rep, Ticket, Veiled
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, facets_of, last_event, micros, timers_of, trail
 
@@ -86,6 +86,18 @@ def test_a_state_is_recorded(time: Clock, rep: Rep) -> None:
     assert lead.temperature_since == time.at
     assert timers_of(lead)["temperature"].due_at == micros(time.at + timedelta(days=30))
     assert_whole(lead)
+    assert clean()
+
+
+def test_a_row_that_the_base_manager_hides() -> None:
+    """It is found and recorded as any other."""
+    veiled = Veiled.objects.create(hidden=True)
+    drift(Veiled, state="off")
+    said = reconcile("--apply")
+
+    assert "Recorded 1 difference." in said
+    assert trail(veiled) == ["entered >on", "reconciled on>off"]
+    assert models.QuerySet(Veiled).get().stock_version == 2
     assert clean()
 
 
