@@ -2,10 +2,20 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.db import router
 
 from stockflow.errors import InvalidDeclaration
+from stockflow.subjects import stock_fields
 from stockflow.tables import Event
+
+
+def refuse_parted_models(using: str) -> None:
+    """As :func:`refuse_parted`, for any object in the database *using*."""
+    if router.routers:
+        for model in apps.get_models():
+            if stock_fields(model):
+                refuse_parted_model(model, using)
 
 
 def refuse_parted_model(model: type[Any], using: str) -> None:

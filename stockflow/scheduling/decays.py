@@ -13,6 +13,7 @@ from django.db.models.functions import Cast
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.listening import told
+from stockflow.routing import refuse_parted_models
 from stockflow.rows import Among
 from stockflow.scheduling import parking, uniform
 from stockflow.scheduling.locking import put_right, timers_under_lock
@@ -62,8 +63,13 @@ def fire_due(
         until: The last due instant to fire; not later than now, which is the default.
         using: The alias of the database.
         chunk_size: How many timers one transaction takes; by default thousands.
+
+    Raises:
+        InvalidDeclaration: If the routers put a model's objects and their log into two databases.
     """
-    until = until or conf.now(using)
+    refuse_parted_models(using)
+    now = conf.now(using)
+    until = now if until is None else min(until, now)
     size = chunk_size or CHUNK
     for turn in range(_ROUNDS):
         if turn:

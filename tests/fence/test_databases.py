@@ -111,7 +111,7 @@ def test_a_router_that_parts_them_is_refused(settings: Any) -> None:
         QuerySet(Lead).update(temperature="won")
     settings.DATABASE_ROUTERS = [f"{__name__}.Parting"]
     mend = partial(call_command, "stockflow", "reconcile", "--apply")
-    for write in (Lead().save, lead.save, lead.delete, Lead.objects.all().delete, mend):
+    for write in (Lead().save, lead.save, lead.delete, Lead.objects.all().delete, mend, run_due):
         with (
             pytest.raises(InvalidDeclaration, match=r"its log to 'other'.*db_for_write"),
             transaction.atomic(),

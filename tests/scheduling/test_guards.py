@@ -245,6 +245,14 @@ def test_instants_in_the_zone_of_the_connection(
     assert True not in retried
 
 
+def test_no_decay_is_early(time: Clock) -> None:
+    """Whatever instant is asked for."""
+    Lamp.objects.create()
+
+    assert list(fire_due(time.at + DAY)) == []
+    assert Event.objects.count() == 1
+
+
 def test_parked_timers_are_not_due(time: Clock) -> None:
     """Nobody waits for them but a person."""
     Lamp.objects.create()
