@@ -22,7 +22,7 @@ def wanted(using: str) -> dict[str, Trigger]:
         Trigger(fenced, operation, body)
         for fenced in fenced_tables(using)
         if _fits(fenced, using)
-        for operation, body in _vendor(using).triggers(fenced).items()
+        for operation, body in _vendor(using).triggers(fenced, using).items()
     ]
     return {trigger.name: trigger for trigger in made}
 
@@ -30,7 +30,8 @@ def wanted(using: str) -> dict[str, Trigger]:
 def _fits(fenced: Fenced, using: str) -> bool:
     """Whether the tables have the columns already, or still: in the middle of migrations they may not."""
     root = Fenced(fenced.root, fenced.root)
-    return all(set(one.columns) <= _columns(one.table, using) for one in {fenced, root})
+    named = _vendor(using).named
+    return all(named(one, using) <= _columns(one.table, using) for one in {fenced, root})
 
 
 def _columns(table: str, using: str) -> set[str]:

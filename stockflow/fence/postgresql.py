@@ -30,7 +30,7 @@ _WATCHED = {
 }
 
 
-def triggers(fenced: Fenced) -> dict[str, str]:
+def triggers(fenced: Fenced, using: str) -> dict[str, str]:
     """Return the body of each trigger's function, by operation."""
     found = {
         "insert": _refuse(_inserted(fenced), texts.inserted(fenced)),
@@ -41,6 +41,11 @@ def triggers(fenced: Fenced) -> dict[str, str]:
     return {
         operation: f"\nBEGIN\n{body}\n  RETURN NULL;\nEND\n" for operation, body in found.items()
     }
+
+
+def named(fenced: Fenced, using: str) -> set[str]:
+    """Return the columns of the table that its triggers speak of."""
+    return set(fenced.columns)
 
 
 def create(trigger: Trigger) -> str:

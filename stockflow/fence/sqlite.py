@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from django.db import models
-
 from stockflow.fence import texts
 from stockflow.fence.sql import (
     Dialect,
@@ -15,30 +13,37 @@ from stockflow.fence.sql import (
 )
 from stockflow.fence.subjects import Fenced
 from stockflow.fence.triggers import PREFIX, Trigger
+from stockflow.fence.uniqueness import Clashes
 
 _SQL = Dialect("sqlite")
 
 
-def triggers(fenced: Fenced) -> dict[str, str]:
+def triggers(fenced: Fenced, using: str) -> dict[str, str]:
     """Return the text of each trigger of the table, by operation."""
     found = {
         "insert": ("AFTER INSERT", _insert(fenced)),
         "update": ("AFTER UPDATE", _update(fenced)),
         "delete": ("BEFORE DELETE", _delete(fenced)),
     }
-    if clash := _clash(fenced):
+    clashes = Clashes(fenced, using)
+    if clash := clashes.meets():
         found["replace"] = ("BEFORE INSERT", f"WHEN {clash} BEGIN {_raise(texts.replaced(fenced))}")
         # Named columns, so that a plain save does not pay for it.
-        columns = dict.fromkeys(c for unique in _unique_sets(fenced.model._meta) for c in unique)
-        named = ", ".join(map(_SQL.quote, columns))
+        named = ", ".join(map(_SQL.quote, clashes.columns))
+        clash = clashes.meets(but="x.rowid <> OLD.rowid")
         found["overwrite"] = (
             f"BEFORE UPDATE OF {named}",
-            f"WHEN {_clash(fenced, but='x.rowid <> OLD.rowid')} BEGIN {_raise(texts.replaced(fenced))}",
+            f"WHEN {clash} BEGIN {_raise(texts.replaced(fenced))}",
         )
     return {
         operation: f"{when} ON {_SQL.quote(fenced.table)} FOR EACH ROW {body}; END"
         for operation, (when, body) in found.items()
     }
+
+
+def named(fenced: Fenced, using: str) -> set[str]:
+    """Return the columns of the table that its triggers speak of."""
+    return {*fenced.columns, *Clashes(fenced, using).columns}
 
 
 def create(trigger: Trigger) -> str:
@@ -147,22 +152,3 @@ def _delete(fenced: Fenced) -> str:
         told = f"r.stock_lifecycle IS NOT NULL AND ({open_field(_SQL, fenced, 'r')})"
         wrong = _with_root(fenced, "OLD", told)
     return f"WHEN {wrong} BEGIN {_raise(texts.deleted(fenced))}"
-
-
-def _clash(fenced: Fenced, but: str = "1 = 1") -> str:
-    """Return when what is written meets a row that REPLACE would delete without a trigger."""
-    table = _SQL.quote(fenced.table)
-    return " OR ".join(
-        f"EXISTS (SELECT 1 FROM {table} x WHERE {but} AND "
-        + " AND ".join(f"x.{_SQL.quote(c)} = NEW.{_SQL.quote(c)}" for c in columns)
-        + ")"
-        for columns in _unique_sets(fenced.model._meta)
-    )
-
-
-def _unique_sets(meta: Any) -> list[list[str]]:
-    """Return the columns of each uniqueness that Django declares on the whole table."""
-    local: list[models.Field[Any, Any]] = list(meta.local_concrete_fields)
-    single = [[field.column] for field in local if field.unique]
-    names = [*meta.unique_together, *(c.fields for c in meta.total_unique_constraints)]
-    return single + [[meta.get_field(name).column for name in fields] for fields in names]

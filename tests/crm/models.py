@@ -9,6 +9,7 @@ import django_fsm
 from dateutil.relativedelta import relativedelta
 from django.contrib.auth.models import User
 from django.db import models
+from django.db.models.functions import Upper
 from django_fsm import GET_STATE, RETURN_VALUE
 
 from stockflow.models import AtEntry, StockField, StockflowManager, StockflowModel, transition
@@ -319,6 +320,28 @@ class Paint(StockflowModel):
 
     @transition(shade, source=Shade.DARK, target=Shade.LIGHT)
     def lighten(self) -> None: ...
+
+
+class Badge(StockflowModel):
+    """Unique among some rows only, and by what is made of its columns."""
+
+    code = models.CharField(max_length=10)
+    is_worn = models.BooleanField(default=True, db_column="worn")
+    holder = models.CharField(max_length=10, null=True)
+    state = StockField(default="on")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["code"],
+                condition=models.Q(is_worn=True) & ~models.Q(code__in=["", "100%"]),
+                name="crm_badge_worn",
+            ),
+            models.UniqueConstraint(Upper("holder").desc(), "is_worn", name="crm_badge_holder"),
+        ]
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
 
 
 class Visible(StockflowManager):

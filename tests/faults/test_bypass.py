@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.apps import apps
@@ -14,8 +14,11 @@ from django.db.migrations.state import ProjectState
 
 from stockflow.domain.cells import decode_facets, encode_facets
 from stockflow.fence import installing
+from stockflow.fence.subjects import fenced_tables
+from stockflow.fence.uniqueness import Clashes
 from stockflow.models import Event, StockflowModel
 from tests.crm.models import (
+    Badge,
     BigLead,
     HotLead,
     Labelled,
@@ -407,6 +410,63 @@ def test_update_or_replace(column: str) -> None:
         transaction.set_rollback(True)
 
     assert left == 1
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("change", "clashing"),
+    [
+        pytest.param("code = 'a'", "code, worn, NULL", id="condition"),
+        pytest.param("holder = 'aNN'", "'z', worn, holder", id="expression"),
+    ],
+)
+def test_replace_among_some_rows(change: str, clashing: str) -> None:
+    """Also where uniqueness holds under a condition, or of what is made of columns."""
+    Badge.objects.create(code="a", holder="Ann")
+    badge = Badge.objects.create(code="b", holder="Bo")
+    sql = f"UPDATE OR REPLACE crm_badge SET {change} WHERE id = {badge.pk}"
+    refused("a row of crm_badge would be replaced", lambda: run(sql))
+    with transaction.atomic():
+        installing.take_down("default", ["overwrite"])
+        run(sql)
+        left = Badge.objects.count()
+        transaction.set_rollback(True)
+    sql = (
+        "REPLACE INTO crm_badge (code, worn, holder, state, stock_version, stock_lifecycle) "
+        f"SELECT {clashing}, state, stock_version, '{UUID(int=1).hex}' FROM crm_badge "
+        f"WHERE id = {badge.pk}"
+    )
+    refused("a row of crm_badge would be replaced", lambda: run(sql))
+
+    assert left == 1
+
+
+def test_what_is_unique_among_others_only_is_free() -> None:
+    """Rows outside the condition, the row itself and what is not the same clash with nothing."""
+    worn = Badge.objects.create(code="a", holder="Ann")
+    for code, is_worn in (("a", False), ("a", False), ("", True), ("", True), ("100%", True)):
+        Badge.objects.create(code=code, is_worn=is_worn)
+    Badge.objects.create(code="100%", holder="Ann", is_worn=False)
+    worn.holder = "ann"
+    worn.off()
+    worn.save()
+    Badge.objects.filter(pk=worn.pk).update(code="a", holder="ANN")
+
+    assert Badge.objects.count() == 7
+
+
+@SQLITE_ONLY
+def test_a_clash_is_looked_up() -> None:
+    """By the index of what is unique, not by reading the table."""
+    fenced = next(t for t in fenced_tables("default") if t.model is Badge)
+    where = Clashes(fenced, "default").meets().replace("NEW.", "b.")
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN SELECT {where} FROM crm_badge b WHERE id = 1")
+        plan = [row[3] for row in cursor.fetchall()]
+
+    assert not [step for step in plan if step.startswith("SCAN crm_badge")]
+    assert [step for step in plan if "INDEX crm_badge_worn" in step]
+    assert [step for step in plan if "INDEX crm_badge_holder" in step]
 
 
 def test_a_child_s_state() -> None:

@@ -9,10 +9,12 @@ from django.core.checks import CheckMessage
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, models, transaction
 from django.db.migrations import (
+    AddConstraint,
     AddField,
     AlterField,
     AlterModelTable,
     Migration,
+    RemoveConstraint,
     RemoveField,
     RenameField,
     RunPython,
@@ -25,7 +27,7 @@ from stockflow.fence.checks import check_fence, check_log, check_routers
 from stockflow.fence.subjects import fenced_tables
 from stockflow.fence.triggers import Trigger
 from stockflow.models import Event
-from tests.crm.models import BigLead, Lead, Ticket
+from tests.crm.models import Badge, BigLead, Lead, Ticket
 from tests.fence.down import fence_down
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -297,6 +299,26 @@ def test_a_removed_facet_is_in_nobodys_way(migrating: None) -> None:
     steps.run(AddField("lead", "channel", channel.clone()), RunPython(write_note))
 
     assert Lead.objects.get().channel == "web"
+
+
+def write_code(apps: Any, editor: Any) -> None:
+    """A data migration that writes what is unique together with a column that is not there."""
+    assert apps.get_model("crm", "Badge").objects.update(code="z") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_column_of_a_uniqueness_only_comes_later(migrating: None) -> None:
+    """What looks for a clash waits for it, and so does the rest of the table's fence."""
+    Badge.objects.create(code="a")
+    steps = Steps()
+    worn: Any = Badge._meta.get_field("is_worn")
+    constraints = [c for c in Badge._meta.constraints if c.name]
+    steps.run(*(RemoveConstraint("badge", c.name) for c in constraints))
+    steps.run(RemoveField("badge", "is_worn"), RunPython(write_code))
+    steps.run(AddField("badge", "is_worn", worn.clone()))
+    steps.run(*(AddConstraint("badge", c.clone()) for c in constraints), RunPython(write_code))
+
+    assert Badge.objects.get().code == "z"
 
 
 def test_drift_fails_the_command() -> None:
