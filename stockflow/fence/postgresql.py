@@ -96,12 +96,13 @@ def _refuse(condition: str, text: str) -> str:
     return f"  IF {condition} THEN\n    {_raise(text)}\n  END IF;"
 
 
-def _columns(names: Iterable[str]) -> str:
-    return ", ".join(map(_SQL.quote, names))
-
-
-def _changes(names: Iterable[str], where: str = "") -> str:
-    columns = _columns(names)
+def _changes(fenced: Fenced, names: Iterable[str], where: str = "") -> str:
+    columns = ", ".join(
+        f"{_SQL.exact(fenced, name)} AS {_SQL.quote(name)}"
+        if name in fenced.collated
+        else _SQL.quote(name)
+        for name in names
+    )
     return f"SELECT {columns} FROM {_NEW}{where} EXCEPT SELECT {columns} FROM {_OLD}"
 
 
@@ -131,7 +132,7 @@ def _update(fenced: Fenced) -> str:
         parts.append(
             f"  IF NOT (EXISTS ({_unrisen(fenced)}) OR {astray}) THEN RETURN NULL; END IF;"
         )
-    parts.append(f"  IF NOT EXISTS ({_changes(fenced.columns)}) THEN RETURN NULL; END IF;")
+    parts.append(f"  IF NOT EXISTS ({_changes(fenced, fenced.columns)}) THEN RETURN NULL; END IF;")
     if fenced.is_root:
         parts += [_unlinked(fenced), _unadopted(fenced)]
     told = _wrong_root(fenced) if fenced.is_root else _wrong_child(fenced)
@@ -176,7 +177,7 @@ def _unlinked(fenced: Fenced) -> str:
 
 def _unadopted(fenced: Fenced) -> str:
     unknown = " WHERE stock_lifecycle IS NULL"
-    moved = _changes((fenced.key, "stock_version", *fenced.states), unknown)
+    moved = _changes(fenced, (fenced.key, "stock_version", *fenced.states), unknown)
     body = _refuse(f"EXISTS ({moved})", texts.changed(fenced))
     return _guard(f"SELECT 1 FROM {_NEW}{unknown}", body)
 
@@ -184,9 +185,9 @@ def _unadopted(fenced: Fenced) -> str:
 def _wrong_root(fenced: Fenced) -> list[str]:
     differs = disagreement(_SQL, fenced, "c", "c", is_leaving=True)
     known = "c.stock_lifecycle IS NOT NULL"
-    told = [f"SELECT 1 FROM ({_changes(fenced.columns)}) c WHERE {known} AND ({differs})"]
+    told = [f"SELECT 1 FROM ({_changes(fenced, fenced.columns)}) c WHERE {known} AND ({differs})"]
     for column in related_columns(fenced):
-        changed = _changes(("stock_lifecycle", "stock_version", column))
+        changed = _changes(fenced, ("stock_lifecycle", "stock_version", column))
         unrisen = (
             f"SELECT stock_lifecycle, stock_version FROM ({changed}) x "
             f"INTERSECT SELECT stock_lifecycle, stock_version FROM {_OLD}"
@@ -197,15 +198,15 @@ def _wrong_root(fenced: Fenced) -> list[str]:
 
 
 def _wrong_child(fenced: Fenced) -> list[str]:
-    rows = _joined(fenced, f"({_changes(fenced.columns)})")
+    rows = _joined(fenced, f"({_changes(fenced, fenced.columns)})")
     differs = disagreement(_SQL, fenced, "c", "r", is_leaving=True)
     known = "r.stock_lifecycle IS NOT NULL"
     told = [f"SELECT 1 FROM {rows} WHERE {known} AND ({differs})"]
     if fenced.states:
-        moved = _joined(fenced, f"({_changes((fenced.key, *fenced.states))})")
+        moved = _joined(fenced, f"({_changes(fenced, (fenced.key, *fenced.states))})")
         told.append(f"SELECT 1 FROM {moved} WHERE r.stock_lifecycle IS NULL")
     for column in related_columns(fenced):
-        related = _joined(fenced, f"({_changes((fenced.key, column))})")
+        related = _joined(fenced, f"({_changes(fenced, (fenced.key, column))})")
         wrong = unrecorded_relation(_SQL, fenced, column, "c", "r")
         told.append(f"SELECT 1 FROM {related} WHERE {known} AND ({wrong})")
     return told

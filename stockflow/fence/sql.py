@@ -27,6 +27,13 @@ class Dialect:
         """Return *name* as an identifier."""
         return f'"{name}"'
 
+    def exact(self, fenced: Fenced, column: str | None, row: str = "") -> str:
+        """Return a *column*, of *row* if given, to be compared letter by letter as the log is."""
+        value = f"{row}.{self.quote(column)}" if row else self.quote(column)
+        if column not in fenced.collated:
+            return value
+        return f"{value} COLLATE {'BINARY' if self.vendor == 'sqlite' else self.quote('C')}"
+
     def originator(self, lifecycle: str) -> str:
         """Return the expression of the log's name of a row's *lifecycle*."""
         if self.vendor == "postgresql":
@@ -83,7 +90,7 @@ def disagreement(
         f"NOT EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, field.name)}) e WHERE "
         + " AND ".join(
             [
-                target.format(f"{row}.{dialect.quote(field.column)}"),
+                target.format(dialect.exact(fenced, field.column, row)),
                 *agreements(dialect, row, fenced.own(field.name)),
             ]
         )
@@ -116,7 +123,7 @@ def plainly_recorded(dialect: Dialect, fenced: Fenced, row: str) -> str:
     tests = [
         f"e.version = {row}.stock_version",
         f"e.field = '{field.name}'",
-        f"e.target = {row}.{dialect.quote(field.column)}",
+        f"e.target = {dialect.exact(fenced, field.column, row)}",
     ]
     last = max((path.lookup for path in fenced.facets.get(field.name, ())), default="")
     for path in fenced.own(field.name):

@@ -94,7 +94,7 @@ def _insert(fenced: Fenced) -> str:
 
 
 def _update(fenced: Fenced) -> str:
-    changed = _changed(fenced.columns)
+    changed = _changed(fenced, fenced.columns)
     if fenced.is_root:
         unlinked = (
             "OLD.stock_lifecycle IS NOT NULL AND NEW.stock_lifecycle IS NOT OLD.stock_lifecycle"
@@ -114,18 +114,20 @@ def _is_risen(fenced: Fenced) -> str:
     return f"{same} AND NEW.stock_version > OLD.stock_version"
 
 
-def _changed(columns: Any) -> str:
-    return " OR ".join(f"NEW.{_SQL.quote(c)} IS NOT OLD.{_SQL.quote(c)}" for c in columns)
+def _changed(fenced: Fenced, columns: Any) -> str:
+    return " OR ".join(
+        f"{_SQL.exact(fenced, c, 'NEW')} IS NOT {_SQL.exact(fenced, c, 'OLD')}" for c in columns
+    )
 
 
 def _wrong_root(fenced: Fenced) -> str:
     told = [
-        f"NEW.stock_lifecycle IS NULL AND ({_changed(('stock_version', *fenced.states))})",
+        f"NEW.stock_lifecycle IS NULL AND ({_changed(fenced, ('stock_version', *fenced.states))})",
         f"NEW.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'NEW', is_leaving=True)})",
     ]
     told += [
         f"NEW.stock_lifecycle IS NOT NULL AND NEW.stock_version <= OLD.stock_version "
-        f"AND {_changed((column,))} AND ({unrecorded_relation(_SQL, fenced, column, 'NEW', 'NEW')})"
+        f"AND {_changed(fenced, (column,))} AND ({unrecorded_relation(_SQL, fenced, column, 'NEW', 'NEW')})"
         for column in related_columns(fenced)
     ]
     return " OR ".join(told)
@@ -136,9 +138,9 @@ def _wrong_child(fenced: Fenced) -> str:
         f"r.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'r', is_leaving=True)})",
     ]
     if fenced.states:
-        told.append(f"r.stock_lifecycle IS NULL AND ({_changed(fenced.states)})")
+        told.append(f"r.stock_lifecycle IS NULL AND ({_changed(fenced, fenced.states)})")
     told += [
-        f"r.stock_lifecycle IS NOT NULL AND {_changed((column,))} "
+        f"r.stock_lifecycle IS NOT NULL AND {_changed(fenced, (column,))} "
         f"AND ({unrecorded_relation(_SQL, fenced, column, 'NEW', 'r')})"
         for column in related_columns(fenced)
     ]

@@ -80,6 +80,12 @@ class Fenced:
         """The facets of field *name* that are read through a foreign key of this table."""
         return tuple(path for path in self.facets.get(name, ()) if not path.is_own)
 
+    @cached_property
+    def collated(self) -> frozenset[str]:
+        """The columns with a collation of their own, for which different texts may be equal."""
+        local = self.model._meta.local_concrete_fields
+        return frozenset(str(field.column) for field in local if _has_collation(field))
+
     @property
     def states(self) -> tuple[str, ...]:
         """The columns of the states."""
@@ -91,6 +97,12 @@ class Fenced:
         own = ("stock_lifecycle", "stock_version") if self.is_root else ()
         facets = [str(path.first.column) for paths in self.facets.values() for path in paths]
         return tuple(dict.fromkeys((self.key, *own, *map(str, self.states), *facets)))
+
+
+def _has_collation(field: Any) -> bool:
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return bool(getattr(field, "db_collation", None))
 
 
 def fenced_tables(using: str) -> list[Fenced]:

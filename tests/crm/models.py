@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import django_fsm
 from dateutil.relativedelta import relativedelta
 from django.contrib.auth.models import User
-from django.db import models
+from django.db import connection, models
 from django.db.models.functions import Upper
 from django_fsm import GET_STATE, RETURN_VALUE
 
@@ -342,6 +342,24 @@ class Badge(StockflowModel):
 
     @transition(state, source="on", target="off")
     def off(self) -> None: ...
+
+
+BLIND = {"sqlite": "NOCASE", "postgresql": "und-x-icu"}[connection.vendor]
+"""A collation: on SQLite one for which capitals are no matter, on PostgreSQL one of many."""
+
+
+class Folder(StockflowModel):
+    """Collations of its own, in the state too."""
+
+    shelf = models.CharField(max_length=10, default="a", db_collation=BLIND)
+    state = StockField(default="on", facets=["shelf"], db_collation=BLIND)
+
+    @transition(state, source="on", target="off")
+    def off(self) -> None: ...
+
+    @transition(state, source="off", target="ON")
+    def shout(self, shelf: str = "A") -> None:
+        self.shelf = shelf
 
 
 class Visible(StockflowManager):

@@ -13,13 +13,14 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.migrations.state import ProjectState
 
 from stockflow.domain.cells import decode_facets, encode_facets
-from stockflow.fence import installing
+from stockflow.fence import comparing, installing
 from stockflow.fence.subjects import fenced_tables
 from stockflow.fence.uniqueness import Clashes
 from stockflow.models import Event, StockflowModel
 from tests.crm.models import (
     Badge,
     BigLead,
+    Folder,
     HotLead,
     Labelled,
     Lamp,
@@ -467,6 +468,48 @@ def test_a_clash_is_looked_up() -> None:
     assert not [step for step in plan if step.startswith("SCAN crm_badge")]
     assert [step for step in plan if "INDEX crm_badge_worn" in step]
     assert [step for step in plan if "INDEX crm_badge_holder" in step]
+
+
+@pytest.mark.parametrize("change", ["state = 'ON'", "shelf = 'A'"])
+def test_capitals_are_another_value(change: str) -> None:
+    """Also where the column's collation says that they are no matter."""
+    if connection.vendor == "postgresql":
+        run(
+            "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = off)"
+        )
+        for column in ("state", "shelf"):
+            run(f'ALTER TABLE crm_folder ALTER {column} TYPE varchar(50) COLLATE "blind"')
+    folder = Folder.objects.create()
+    refused("a state", lambda: run(f"UPDATE crm_folder SET {change}"))
+    with fence_down():
+        run(f"UPDATE crm_folder SET {change}")
+    found = comparing.first("default", 10)
+    with fence_down():
+        run("UPDATE crm_folder SET state = 'on', shelf = 'a'")
+
+    assert [(one.model, one.key) for one in found] == [("crm.Folder", str(folder.pk))]
+    assert_whole(folder)
+
+
+def test_a_column_with_a_collation_is_written() -> None:
+    """One by one and together, created, moved, reclassified and deleted."""
+    folder = Folder.objects.create()
+    folder.off()
+    folder.save()
+    folder.shelf = "A"
+    folder.save()
+    folder.shout("a")
+    folder.save()
+    Folder.objects.bulk_create([Folder(), Folder(shelf="B")])
+    moved = Folder.objects.transition("off").moved
+    shouted = Folder.objects.filter(state="off").transition("shout", shelf="b").moved
+    whole = comparing.first("default", 10)
+    assert_whole(folder)
+    folder.delete()
+    Folder.objects.all().delete()
+
+    assert (moved, shouted, whole) == (2, 2, [])
+    assert not Folder.objects.exists()
 
 
 def test_a_child_s_state() -> None:
