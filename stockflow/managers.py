@@ -17,7 +17,8 @@ class StockflowQuerySet(models.QuerySet[M]):
     """A queryset whose bulk operations leave the stocks alone."""
 
     def update(self, **kwargs: Any) -> int:
-        self._refuse_owned("update()", kwargs)
+        if not self._lets_go_of_nothing(self._owned(kwargs)):
+            self._refuse_owned("update()", kwargs)
         return super().update(**kwargs)
 
     def bulk_update(
@@ -200,13 +201,30 @@ class StockflowQuerySet(models.QuerySet[M]):
 
         refuse_parted_model(self.model, self.db)
 
-    def _refuse_owned(self, operation: str, names: Iterable[str]) -> None:
+    def _lets_go_of_nothing(self, names: list[str]) -> bool:
+        """Whether *names* are foreign keys that a deletion empties, and no row is found.
+
+        So it is where Django deletes a related row and asks the base manager, if that has this
+        queryset, for an update: the objects were reclassified before.
+        """
+        from stockflow.bulk import detachment  # noqa: PLC0415  needs the models
+
+        if not names or not detachment.keys_of(self.model).issuperset(names):
+            return False
+        self._for_write = True
+        return not self.exists()
+
+    def _owned(self, names: Iterable[str]) -> list[str]:
+        """Return which of *names* only a save with events writes."""
         from stockflow.subjects import subject_of  # noqa: PLC0415  needs the models
 
         subject = subject_of(self.model)
         owned = {f.name for f in subject.facet_columns.values()}
         owned |= {*subject.columns, *subject.facet_columns}
-        if touched := sorted(owned.intersection(names)):
+        return sorted(owned.intersection(names))
+
+    def _refuse_owned(self, operation: str, names: Iterable[str]) -> None:
+        if touched := self._owned(names):
             raise IntegrityError(
                 f"stockflow: {operation} of {self.model._meta.label} would change "
                 f"{', '.join(touched)} without an event. Call the transition, or save(), on each object."

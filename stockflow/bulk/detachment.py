@@ -55,6 +55,11 @@ def detach(sender: type[models.Model], instance: Any, using: str, **kwargs: Any)
             _detach(column, instance, using)
 
 
+def keys_of(model: type[models.Model]) -> set[str]:
+    """Return the foreign keys of *model* that facets hang on and a deletion gives another value."""
+    return {column.name for column in _columns() if issubclass(model, column.model)}
+
+
 def _columns() -> "list[models.ForeignKey[Any, Any]]":
     """Return the foreign keys that facets hang on and that a deletion gives another value."""
     from stockflow.models import StockflowModel  # noqa: PLC0415  needs the app registry

@@ -15,7 +15,7 @@ from stockflow.bulk import detachment
 from stockflow.errors import ConcurrentTransition
 from stockflow.testing import Clock
 from tests.bulk.test_sameness import forget
-from tests.crm.models import Call, LongVisit, Mirror, Source, Tag, Visit, no_source
+from tests.crm.models import Call, LongVisit, Mail, Mirror, Source, Tag, Visit, no_source
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, events_of, last_event, trail
 
@@ -79,6 +79,28 @@ def test_a_child_is_reclassified_whole() -> None:
     assert trail(visit, "state") == ["entered >open", "reclassified open>open"]
     assert {event.model for event in events_of(visit.stock_lifecycle)} == {"crm.longvisit"}
     assert_whole(visit)
+
+
+def test_a_base_manager_that_refuses_updates() -> None:
+    """Django asks it for an update that finds nothing left to do, and that is let through."""
+    sources = [Source.objects.create(name=name) for name in ("ad", "fair")]
+    mail, other = Mail.objects.create(source=sources[0]), Mail.objects.create()
+    for source in sources:
+        source.delete()
+    mail.refresh_from_db()
+
+    assert trail(mail) == ["entered >open", "reclassified open>open"]
+    assert trail(other) == ["entered >open"]
+    assert_whole(mail)
+
+
+def test_letting_go_without_a_deletion() -> None:
+    """It is refused where a row would change."""
+    mail = Mail.objects.create(source=Source.objects.create(name="ad"))
+    with pytest.raises(IntegrityError, match=r"update\(\) of crm.Mail would change source"):
+        Mail.objects.update(source=None)
+
+    assert trail(mail) == ["entered >open"]
 
 
 @pytest.mark.parametrize("is_first", [True, False])

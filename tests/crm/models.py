@@ -608,6 +608,19 @@ class Call(StockflowModel):
     state = StockField(default="open", facets=["source__name"])
 
 
+class Mail(StockflowModel):
+    """Lets go of what it is split by, through a base manager that refuses updates."""
+
+    source = models.ForeignKey(Source, models.SET_NULL, null=True, related_name="+")
+    state = StockField(default="open", facets=["source__name"])
+
+    class Meta:
+        base_manager_name = "objects"
+
+    @transition(state, source="open", target="read")
+    def read(self) -> None: ...
+
+
 class Shelf(models.Model):
     """Deleting it lets the database delete what stands on it, where Django knows how to say so."""
 

@@ -14,7 +14,7 @@ from stockflow.fence import comparing
 from stockflow.fence.subjects import fenced_tables
 from stockflow.models import Event, ScheduledTransition
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, HotLead, Lead, Order, Rep, Ticket, Veiled
+from tests.crm.models import BigLead, HotLead, Lead, Mail, Order, Rep, Ticket, Veiled
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, facets_of, last_event, micros, timers_of, trail
 
@@ -98,6 +98,17 @@ def test_a_row_that_the_base_manager_hides() -> None:
     assert "Recorded 1 difference." in said
     assert trail(veiled) == ["entered >on", "reconciled on>off"]
     assert models.QuerySet(Veiled).get().stock_version == 2
+    assert clean()
+
+
+def test_a_base_manager_that_refuses_updates() -> None:
+    """The adjustment's own update does not ask it."""
+    mail = Mail.objects.create()
+    drift(Mail, state="read")
+    reconcile("--apply")
+
+    assert trail(mail) == ["entered >open", "reconciled open>read"]
+    assert_whole(Mail.objects.get())
     assert clean()
 
 
