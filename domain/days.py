@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from stockflow.domain.instants import to_micros
@@ -20,6 +21,8 @@ SIZES: Final = (1, 8, 64, 512, 4096)
 MICROS_A_DAY: Final = 86_400_000_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _FIRST: Final = to_micros(datetime.min.replace(tzinfo=UTC))
+_TOLD: Final = range(date(1900, 1, 1).toordinal(), date(2100, 1, 1).toordinal())
+"""The days whose beginnings :func:`fingerprint` tells."""
 
 
 class Span(NamedTuple):
@@ -86,6 +89,22 @@ def start_of(ordinal: int, tz: tzinfo) -> int | None:
         return to_micros(start_of_day(date.fromordinal(ordinal), tz))
     except (OverflowError, ValueError):
         return _FIRST if ordinal == 1 else None
+
+
+@lru_cache(maxsize=100)
+def fingerprint(tz: tzinfo) -> str:
+    """Return a short text that is another one where days of a zone begin at other instants.
+
+    As after an update of the rules: made of the days, it does not depend on how those are written.
+    """
+    found, last = [], None
+    for ordinal in _TOLD:
+        offset = tz.utcoffset(datetime.fromordinal(ordinal))
+        if offset != last:
+            # Where clocks jump over midnight, the offset is seen to change on the day after only.
+            found += [ordinal, start_of(ordinal - 1, tz), start_of(ordinal, tz)]
+            last = offset
+    return sha256(repr(found).encode()).hexdigest()[:8]
 
 
 def spans_before(ordinal: int) -> list[Span]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
-from zoneinfo import ZoneInfo
 
 from django.db import connections
 from django.db.models import (
@@ -19,7 +18,7 @@ from django.db.models import (
 from stockflow import conf
 from stockflow.projections.base import Projection
 from stockflow.projections.batches import events_between
-from stockflow.projections.local_days import LocalDay, days_of, use
+from stockflow.projections.local_days import LocalDay, days_of, use, with_rules, zone_of
 
 if TYPE_CHECKING:
     from django.db import models
@@ -72,7 +71,7 @@ class AdditiveProjection(Projection):
     adds: ClassVar[Sequence[Adds]]
 
     def zone(self) -> str:
-        return conf.time_zone().key if self._has_days else ""
+        return with_rules(conf.time_zone()) if self._has_days else ""
 
     def compared(self, rows: "models.QuerySet[Any]") -> "models.QuerySet[Any]":
         # What was added and taken away is a row of 0, or none where that was in one batch.
@@ -84,7 +83,7 @@ class AdditiveProjection(Projection):
         log = between(self.reads, after, until, using=using)
         with connections[using].cursor() as cursor:
             if self._has_days:
-                zone = ZoneInfo(generation.zone)
+                zone = zone_of(generation.zone)
                 events = events_between(cursor, after, until)
                 use(days_of(cursor, f"SELECT e.occurred_at AS at {events}", zone))
             for each in self.adds:

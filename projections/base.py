@@ -64,9 +64,10 @@ class Projection(ABC):
         """
 
     def zone(self) -> str:
-        """Return the zone by whose days it counts; empty where it counts by none.
+        """Return the zone by whose days it counts, with its rules; empty where it counts by none.
 
-        Rows of another zone are not added to.
+        As :func:`~stockflow.projections.local_days.with_rules` tells it: rows of another zone, or
+        of other rules, are not added to.
         """
         return ""
 

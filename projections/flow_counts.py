@@ -1,7 +1,7 @@
 """The additive base: flow counts by day, folded by the database alone, a batch at a time."""
 
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 from django.db import connections
 
@@ -9,7 +9,7 @@ from stockflow import conf
 from stockflow.domain.days import SIZES
 from stockflow.projections.base import Projection, register_projection
 from stockflow.projections.batches import events_between
-from stockflow.projections.local_days import ORDINAL, days_of
+from stockflow.projections.local_days import ORDINAL, days_of, with_rules, zone_of
 from stockflow.projections.stages import empty, fill
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class FlowCounts(Projection):
     read_models = ("stockflow_projections.flowcount", "stockflow_projections.net")
 
     def zone(self) -> str:
-        return conf.time_zone().key
+        return with_rules(conf.time_zone())
 
     def compared(self, rows: "models.QuerySet[Any]") -> "models.QuerySet[Any]":
         # What came and went is a row of 0 where it was added up, and none where it was not.
@@ -121,7 +121,7 @@ class FlowCounts(Projection):
                 cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
             empty(cursor, _STAGES)
             _stage(cursor, events_between(cursor, after, until))
-            _count(cursor, ZoneInfo(generation.zone))
+            _count(cursor, zone_of(generation.zone))
             cursor.execute(_COUNTS, [generation.pk])
             cursor.execute(_NETS, [generation.pk])
             if cursor.db.vendor == "postgresql":
@@ -140,7 +140,7 @@ def _stage(cursor: Any, events: str) -> None:
         cursor.execute(_BATCH.format(batch=events))
 
 
-def _count(cursor: Any, zone: ZoneInfo) -> None:
+def _count(cursor: Any, zone: tzinfo) -> None:
     """Add the batch up by local day and path."""
     days = days_of(cursor, "SELECT at FROM stockflow_batch", zone)
     day = ORDINAL[cursor.db.vendor].format(at="b.at")

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from datetime import tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from stockflow.projections import flow_counts
+from stockflow.projections.local_days import with_rules
 from stockflow.projections.ranges import Ranges
 from stockflow.projections.statements import STOCKFLOW
 
@@ -92,14 +93,14 @@ BY_KEY: Final = {
 _HASHED: Final = {"postgresql": ", CAST('0' AS xid)", "sqlite": ""}
 
 
-def tables(ranges: Ranges, zone: tzinfo, *, vendor: str) -> tuple[list[str], list[Any]]:
+def tables(ranges: Ranges, zone: ZoneInfo, *, vendor: str) -> tuple[list[str], list[Any]]:
     """Return the common table expressions of the parts, and their values."""
     named: dict[str, Sequence[Sequence[int]]] = {
         "blocks(level, first, last)": ranges.blocks,
         "whole(bucket, first, last, start, stop)": ranges.whole,
         "pieces(bucket, start, stop)": ranges.pieces,
     }
-    parts, values = [_SERVING], [flow_counts.NAME, flow_counts.VERSION, str(zone)]
+    parts, values = [_SERVING], [flow_counts.NAME, flow_counts.VERSION, with_rules(zone)]
     for name, rows in named.items():
         sql, bound = _listed(rows, name.count(",") + 1, vendor)
         parts.append(f"{name} AS ({sql})")

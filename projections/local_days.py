@@ -4,10 +4,11 @@ import json
 from contextvars import ContextVar
 from datetime import tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.db.models import DateField, F, Func
 
-from stockflow.domain.days import MICROS_A_DAY, Day, days_around
+from stockflow.domain.days import MICROS_A_DAY, Day, days_around, fingerprint
 
 ORDINAL: Final = {
     "postgresql": "(%s::integer[])[width_bucket({at}, %s::bigint[])]",
@@ -21,6 +22,19 @@ _DATE: Final = {
     "sqlite": f"date('0001-01-01', '+' || ({ORDINAL['sqlite']} - 1) || ' days')",
 }
 _bound: ContextVar[list[Any]] = ContextVar("stockflow_days")
+
+
+def with_rules(zone: ZoneInfo) -> str:
+    """Return what a generation that counts by the days of *zone* keeps of it.
+
+    Its name, and a fingerprint of its rules: an update of tzdata may give it other days.
+    """
+    return f"{zone.key} {fingerprint(zone)}"
+
+
+def zone_of(kept: str) -> ZoneInfo:
+    """Return the zone of which :func:`with_rules` was kept."""
+    return ZoneInfo(kept.partition(" ")[0])
 
 
 def days_of(cursor: Any, instants: str, zone: tzinfo) -> list[Any]:

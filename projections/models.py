@@ -40,7 +40,7 @@ class Generation(models.Model):
     Attributes:
         position: The checkpoint: the last position scanned. What it folded and the checkpoint
             move in one transaction.
-        zone: The zone whose days it counts by.
+        zone: The zone whose days it counts by, and a fingerprint of its rules.
     """
 
     id = models.BigAutoField(primary_key=True)

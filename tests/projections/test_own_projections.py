@@ -300,7 +300,7 @@ def test_without_days_the_zone_is_nothing(settings: Any) -> None:
         adds = [Adds({"number": 1}, to={"kind": "kind"})]
 
     assert ByKind().zone() == ""
-    assert own.ChannelDays().zone() == "Asia/Kathmandu"
+    assert own.ChannelDays().zone().startswith("Asia/Kathmandu ")
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="a plan of SQLite")

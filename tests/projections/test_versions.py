@@ -1,16 +1,25 @@
 """A changed version is replayed by itself, or fails the system check, as the setting says."""
 
+import zoneinfo
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
+from stockflow.domain.instants import to_micros
 from stockflow.models import Event
-from stockflow.projections import base, checkpoints, runner
+from stockflow.projections import Stock, base, checkpoints, flow_counts, runner
 from stockflow.projections.models import Generation, Status
-from stockflow.testing import sequence
+from stockflow.testing import clock, sequence
+from tests.crm.models import Lead
 from tests.projections import own
+from tests.projections.histories import START, event, micros
 from tests.projections.test_folding import a_life
 
 pytestmark = pytest.mark.django_db
@@ -26,9 +35,9 @@ def _folded(monkeypatch: pytest.MonkeyPatch) -> None:
     list(runner.project())
 
 
-def serving() -> Any:
+def serving(name: str = NAME) -> Any:
     """Return the generation that serves."""
-    return checkpoints.serving(NAME, using="default")
+    return checkpoints.serving(name, using="default")
 
 
 def messages() -> list[str]:
@@ -70,14 +79,69 @@ def test_it_is_left_to_a_person(monkeypatch: pytest.MonkeyPatch, settings: Any) 
 
 def test_the_check_tells_of_zones(settings: Any) -> None:
     """Days of another zone are other rows."""
+    served = own.ChannelDays().zone()
     settings.STOCKFLOW_REPLAY_CHANGED = False
     settings.STOCKFLOW_TIME_ZONE = "Asia/Kathmandu"
 
+    declared = own.ChannelDays().zone()
+
     (text,) = messages()
     assert text == (
-        "Projection 'tests.channel_days' is version 1 by days of Asia/Kathmandu in the code, and in "
-        "the database 'default' version 1 by days of UTC serves."
+        f"Projection 'tests.channel_days' is version 1 by days of {declared} in the code, and in "
+        f"the database 'default' version 1 by days of {served} serves."
     )
+    assert (served.split()[0], declared.split()[0]) == ("UTC", "Asia/Kathmandu")
+
+
+def rules_from(place: str, path: Path) -> None:
+    """Let the zone "Own/Zone" have the rules of a place, as an update of tzdata does."""
+    (path / "Own").mkdir(exist_ok=True)
+    (path / "Own/Zone").write_bytes((files("tzdata") / f"zoneinfo/{place}").read_bytes())
+    ZoneInfo.clear_cache()
+
+
+@pytest.fixture(name="tzpath")
+def _tzpath(tmp_path: Path) -> Any:
+    before = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath([str(tmp_path), *before])
+    yield tmp_path
+    zoneinfo.reset_tzpath(before)
+    ZoneInfo.clear_cache()
+
+
+def test_other_rules_of_a_zone_are_other_days(
+    declared: Any, settings: Any, tzpath: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an update of tzdata nothing is counted by days that began at other instants."""
+    monkeypatch.setitem(base.installed, flow_counts.NAME, flow_counts.FlowCounts())
+    settings.STOCKFLOW_TIME_ZONE = "Own/Zone"
+    rules_from("Europe/Berlin", tzpath)
+    Event._default_manager.bulk_create(
+        event(UUID(int=n), 1, START + timedelta(hours=n), kind="entered", source=None, target="hot")
+        for n in range(72)
+    )
+    sequence()
+    list(runner.project())
+    before = serving(flow_counts.NAME), serving(own.ChannelDays.name)
+    rules_from("Asia/Kathmandu", tzpath)
+    log = list(Event._default_manager.all())
+    entered = [micros(one) for one in log if one.target == "hot"]
+    ends = [START + timedelta(hours=n, minutes=1) for n in range(0, 90, 5)]
+
+    def wrong() -> list[Any]:
+        return [
+            end for end in ends if stock.count(end) != sum(at <= to_micros(end) for at in entered)
+        ]
+
+    with clock(START + timedelta(days=5)):
+        stock = Stock("hot", Lead.temperature, states=["hot"])
+        assert wrong() == []
+        list(runner.project())
+        assert wrong() == []
+
+    assert serving(flow_counts.NAME) != before[0]
+    assert serving(own.ChannelDays.name) != before[1]
+    assert own.channel_days_served() == own.channel_days(log, "Asia/Kathmandu")
 
 
 def test_older_code_leaves_newer_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
