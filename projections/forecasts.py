@@ -44,7 +44,8 @@ def scheduled(
             f"scheduled() of the flow {flow.slug!r} cannot be asked for: facets narrow its stocks, "
             "and timers do not know them."
         )
-    cut = buckets(start, end, every, conf.time_zone() if tz is None else tz)
+    zone = conf.time_zone() if tz is None else tz
+    cut = buckets(start, end, every, zone, first_weekday=conf.first_weekday())
     counts = Counter[int]()
     pairs = _pairs(flow)
     now = conf.now(flow.using)

@@ -45,6 +45,16 @@ def test_scheduled_decays_are_the_flow_to_come(time: Clock, declared: Any) -> No
     assert sum(row.value for row in none) == 0
 
 
+def test_weeks_begin_as_the_settings_say(declared: Any, settings: Any) -> None:
+    """Forecast and series of one flow are held against each other."""
+    settings.STOCKFLOW_FIRST_WEEKDAY = "sunday"
+    hot = Stock("hot", Lead.temperature, states=["hot"])
+    cooling = Flow("cooling", sources=[hot], sinks=[None])
+    forecast = cooling.scheduled(NOW, NOW + 20 * DAY, every="week")
+
+    assert {row.start.strftime("%a") for row in forecast[1:]} == {"Sun"}
+
+
 def test_parked_decays_are_no_forecast(time: Clock, declared: Any) -> None:
     """Nobody knows when they happen."""
     hot = Stock("hot", Lead.temperature, states=["hot"])
