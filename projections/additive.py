@@ -33,7 +33,8 @@ class Adds:
     Expressions are Django's, over the columns of :class:`stockflow.models.Event`.
 
     Attributes:
-        numbers: For each column of the row, a whole number or an expression of one.
+        numbers: For each column of the row, a whole number or an expression of one; NULL adds
+            nothing.
         to: For each column that identifies the row, an expression; never NULL.
         where: Of which events, among those that the projection reads.
     """
@@ -100,7 +101,9 @@ class AdditiveProjection(Projection):
         quote, model = connections[log.db].ops.quote_name, self.models()[0]
         fields = {f.name: f for f in model._meta.concrete_fields}
         column = {name: quote(str(fields[name].column)) for name in self._columns}
-        found = [f"q.{quote(alias)}" for alias in (*keys, *sums)]
+        # A batch whose numbers are all NULL has NULL for a sum, which would spoil the row's.
+        found = [f"q.{quote(alias)}" for alias in keys]
+        found += [f"coalesce(q.{quote(alias)}, 0)" for alias in sums]
         found += ["0"] * (len(self._numbers) - len(sums))
         names = [*self._keys, *adds.numbers, *(n for n in self._numbers if n not in adds.numbers)]
         conflict = ", ".join(["generation", *(column[name] for name in self._keys)])
@@ -161,6 +164,11 @@ class AdditiveProjection(Projection):
                 self._refuse(
                     f"adds to {label}.{name}, which is no integer field: sums of others depend on "
                     "the order (keep amounts in cents)"
+                )
+            if fields[name].null:
+                self._refuse(
+                    f"adds to {label}.{name}, which may be NULL, and NULL stays NULL whatever is "
+                    "added: let it begin at 0"
                 )
         if nullable := [name for name in self._keys if fields[name].null]:
             self._refuse(

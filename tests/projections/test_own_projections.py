@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection, models, transaction
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +86,9 @@ def test_incremental_equals_rebuilt_equals_brute_force(
     assert differing == []
 
 
+WEB = encode_facets({"channel": "web"}), encode_facets({"channel": "web"})
+
+
 def log(*events: Event) -> None:
     """Write *events* and give them positions."""
     Event._default_manager.bulk_create(events)
@@ -118,6 +121,25 @@ def test_facets_are_text(value: Any, text: str) -> None:
     assert own.channel_days_served() == Counter(
         {(START.date(), text, "entries"): 1, (START.date(), "not recorded", "entries"): 2}
     )
+
+
+def test_null_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the batches are cut: a sum of nothing else is NULL, and of nothing is 0."""
+    adds = Adds(
+        {"entries": Case(When(kind="moved", then=Value(5))), "exits": 1},
+        to={"day": LocalDay(), "channel": TargetFacet("channel")},
+    )
+    monkeypatch.setattr(own.ChannelDays, "adds", [adds])
+    log(
+        entered(1, {"channel": "web"}),
+        event(UUID(int=1), 2, START, kind="moved", source="hot", target="won", facets=WEB),
+    )
+    list(runner.project(names=[own.ChannelDays.name], batch_size=1))
+    rows = ChannelDay.objects.serving().values_list("entries", "exits")
+
+    assert list(rows) == [(5, 2)]
+    list(runner.rebuild(names=[own.ChannelDays.name]))
+    assert list(rows.all()) == [(5, 2)]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +267,19 @@ class Plain(models.Model):
         managed = False
 
 
+class Unsure(models.Model):
+    """A read model whose number may be NULL."""
+
+    generation = models.BigIntegerField()
+    channel = models.CharField(max_length=20)
+    number = models.BigIntegerField(null=True)
+
+    class Meta:
+        app_label = "crm"
+        managed = False
+        unique_together = (("generation", "channel"),)
+
+
 ADDS = [Adds({"entries": 1}, to={"day": LocalDay(), "channel": TargetFacet("channel")})]
 
 
@@ -261,6 +296,10 @@ ADDS = [Adds({"entries": 1}, to={"day": LocalDay(), "channel": TargetFacet("chan
         (
             {"read_models": [Other], "adds": [Adds({"amount": 1}, to={"day": LocalDay()})]},
             "adds to crm.Other.amount, which is no integer field",
+        ),
+        (
+            {"read_models": [Unsure], "adds": [Adds({"number": 1}, to={"channel": Q()})]},
+            "adds to crm.Unsure.number, which may be NULL",
         ),
         (
             {"read_models": [Plain], "adds": [Adds({"number": 1}, to={"channel": Q()})]},
