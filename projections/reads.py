@@ -1,11 +1,13 @@
 """Which events a projection reads."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db.models import Q
+
+from stockflow.errors import InvalidDeclaration
 
 if TYPE_CHECKING:
     from django.db import models
@@ -25,12 +27,25 @@ class Reads:
         fields: Names of stock fields.
         kinds: Such as ``"moved"``; see :class:`stockflow.models.Kind`.
         topics: Topics of ``eventsourcing``, such as ``"stockflow:moved"``.
+
+    Raises:
+        InvalidDeclaration: If one of them is no list, but a name or a model by itself.
     """
 
     models: "Iterable[type[models.Model] | str]" = ()
     fields: Iterable[str] = ()
     kinds: Iterable[str] = ()
     topics: Iterable[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise InvalidDeclaration(
+                    f"Reads takes a list of {name}, such as {name}=[{_shown(given)}], not "
+                    f"{_shown(given)}."
+                )
+            object.__setattr__(self, name, tuple(given))  # asked anew for each batch
 
     def condition(self) -> Q:
         """Return what says so of a row of the log."""
@@ -42,6 +57,10 @@ class Reads:
         }
         said: dict[str, Any] = {f"{name}__in": values for name, values in asked.items() if values}
         return Q(model__isnull=False, **said)
+
+
+def _shown(given: Any) -> str:
+    return given.__name__ if isinstance(given, type) else repr(given)
 
 
 def _labels(model: "type[models.Model] | str") -> set[str]:

@@ -147,6 +147,7 @@ def test_null_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Reads(), 4),
         (Reads(models=[Lead]), 3),
+        (Reads(models=(model for model in [Lead])), 3),
         (Reads(models=["crm.lead"], kinds=["moved"]), 1),
         (Reads(models=["gone.model"]), 1),
         (Reads(fields=["stage"]), 0),
@@ -173,7 +174,7 @@ def test_what_is_read(monkeypatch: pytest.MonkeyPatch, reads: Reads, number: int
         entered(2, {}, model="crm.biglead"),
         entered(3, {}, model="gone.model"),
     )
-    list(runner.project(names=["tests.seen"]))
+    list(runner.project(names=["tests.seen"], batch_size=2))
     serving = checkpoints.serving("tests.seen", using="default")
 
     assert len(seen) == number
@@ -313,6 +314,20 @@ def test_declarations_that_do_not_fit(words: dict[str, Any], text: str) -> None:
 
     with pytest.raises(InvalidDeclaration, match=text):
         base.register_projection(declared)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"kinds": "entered"}, r"a list of kinds, such as kinds=\['entered'\], not 'entered'"),
+        ({"models": "crm.Lead"}, "a list of models"),
+        ({"models": Lead}, r"such as models=\[Lead\], not Lead"),
+    ],
+)
+def test_reads_takes_lists(words: Any, text: str) -> None:
+    """A name would be taken letter by letter."""
+    with pytest.raises(InvalidDeclaration, match=text):
+        Reads(**words)
 
 
 def test_handlers_are_needed() -> None:
