@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Iterator
 
-from django.db import InterfaceError, OperationalError, models
+from django.db import models
 
 from stockflow import conf
 from stockflow.domain.errors import StockflowError
 from stockflow.domain.instants import to_micros
-from stockflow.projections.attempts import attempt
+from stockflow.projections.attempts import attempt, is_of_the_database
 from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, ParkedEvent
 from stockflow.tables import STOCKFLOW, Event, Position
@@ -16,9 +16,6 @@ from stockflow.tables import STOCKFLOW, Event, Position
 __all__ = ["ProjectionStopped"]
 
 logger = logging.getLogger(__name__)
-
-_OF_THE_DATABASE = (OperationalError, InterfaceError)
-"""Errors that are no event's fault: a lost connection, a lock, a full disk."""
 
 
 class ProjectionStopped(StockflowError):
@@ -46,13 +43,27 @@ class Folding:
 
     A batch that fails is halved until the event is found that cannot be folded: the others are.
 
+    Args:
+        projection: The projection.
+        generation: Where its rows are kept.
+        using: The alias of the database.
+        is_checked: Whether what a constraint leaves to COMMIT is looked at in each attempt.
+
     Attributes:
         stopped: What it stopped at, if it did; the positions before that are folded.
         parked: How many events it parked because they could not be folded.
     """
 
-    def __init__(self, projection: Projection, generation: Generation, *, using: str) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        generation: Generation,
+        *,
+        using: str,
+        is_checked: bool = False,
+    ) -> None:
         self.projection, self.generation, self.using = projection, generation, using
+        self.is_checked = is_checked
         self.stopped: ProjectionStopped | None = None
         self.parked = 0
 
@@ -72,10 +83,14 @@ class Folding:
 
     def _try(self, after: int, until: int) -> None:
         try:
-            attempt(self.projection, self.generation, after, until, using=self.using)
-        except _OF_THE_DATABASE:
-            raise
+            attempt(
+                *(self.projection, self.generation, after, until),
+                using=self.using,
+                is_checked=self.is_checked,
+            )
         except Exception as error:
+            if is_of_the_database(error):
+                raise
             if until - after == 1:
                 self._give_up(until, error)
                 return

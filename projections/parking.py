@@ -54,7 +54,11 @@ def _release(number: int, originator: str, using: str) -> Released:
 
 def _fold(projection: Projection, generation: Generation, one: ParkedEvent, using: str) -> bool:
     try:
-        attempt(projection, generation, one.position - 1, one.position, using=using)
+        attempt(
+            *(projection, generation, one.position - 1, one.position),
+            using=using,
+            is_checked=True,
+        )
     except Exception as error:
         one.error = f"{type(error).__name__}: {error}"
         one.save(using=using, update_fields=["error"])

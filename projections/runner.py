@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterable, Iterator
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from stockflow import conf
 from stockflow.eventstore.sequencer import catch_up
 from stockflow.projections import base, checkpoints
+from stockflow.projections.attempts import is_of_the_database
 from stockflow.projections.base import Projection
 from stockflow.projections.folding import Folding, ProjectionStopped
 from stockflow.projections.models import Generation, Status
@@ -148,7 +149,18 @@ def fold_batch(projection: Projection, generation: Generation, until: int, *, us
         ProjectionStopped: If an event could not be folded. Those before it are, and the checkpoint
             stands there.
     """
-    folding = Folding(projection, generation, using=using)
+    try:
+        return _fold_batch(Folding(projection, generation, using=using), until)
+    except DatabaseError as error:
+        if is_of_the_database(error):
+            raise
+    # COMMIT met a constraint that is left to it, and says not of which event: once more, and each
+    # attempt looks at them.
+    return _fold_batch(Folding(projection, generation, using=using, is_checked=True), until)
+
+
+def _fold_batch(folding: Folding, until: int) -> bool:
+    generation, using = folding.generation, folding.using
     with transaction.atomic(using=using):
         if not checkpoints.advance(generation, until, using=using):
             return False

@@ -704,3 +704,10 @@ class Journey(ReadModel):
         constraints = [
             models.UniqueConstraint(fields=["generation", "lifecycle"], name="journey_of_lead")
         ]
+
+
+class Step(ReadModel):
+    """Rows that refer to another read model's: each state that a lead came to."""
+
+    journey = models.ForeignKey(Journey, on_delete=models.DO_NOTHING, related_name="+")
+    state = models.CharField(max_length=20)

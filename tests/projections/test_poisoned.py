@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.test import Client
 
 from stockflow.domain.events import StockEvent
@@ -19,6 +19,7 @@ from stockflow.projections import (
     Batch,
     EventProjection,
     Reads,
+    attempts,
     base,
     checkpoints,
     parking,
@@ -29,7 +30,7 @@ from stockflow.projections.folding import ProjectionStopped
 from stockflow.projections.models import Generation, ParkedEvent
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import sequence
-from tests.crm.models import Journey
+from tests.crm.models import Journey, Step
 from tests.projections import histories, own
 
 pytestmark = pytest.mark.django_db
@@ -247,6 +248,113 @@ def test_the_database_is_no_event_s_fault(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert untouched == (0, 0)
     assert position() == 6
+
+
+STATEMENTS = {
+    "sqlite": [
+        ("SELECT json_extract('no json', '$')", False),
+        ("SELECT 1 FROM nowhere", False),
+        ("DELETE FROM crm_journey", True),  # while only queries are allowed
+    ],
+    "postgresql": [
+        (f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$", is_of_the_database)
+        for code, is_of_the_database in [
+            *(("54000", False), ("22012", False), ("23505", False), ("55000", False)),
+            *(("08006", True), ("40P01", True), ("53100", True), ("55P03", True)),
+            *(("57014", True), ("58030", True)),
+        ]
+    ],
+}
+
+
+def test_errors_of_the_database_by_code() -> None:
+    """Django calls a lock and a statement of the event's own by one class."""
+    found: list[tuple[str, bool]] = []
+    with connection.cursor() as cursor:
+        try:
+            if connection.vendor == "sqlite":
+                cursor.execute("PRAGMA query_only = 1")
+            for statement, _ in STATEMENTS[connection.vendor]:
+                with pytest.raises(DatabaseError) as caught, transaction.atomic():
+                    cursor.execute(statement)
+                found.append((statement, attempts.is_of_the_database(caught.value)))
+        finally:
+            if connection.vendor == "sqlite":
+                cursor.execute("PRAGMA query_only = 0")
+
+    assert found == STATEMENTS[connection.vendor]
+
+
+@pytest.mark.parametrize("on_error", ["stop", "park", "skip"])
+def test_an_event_that_the_database_cannot_compute(
+    monkeypatch: pytest.MonkeyPatch, on_error: OnError
+) -> None:
+    """It is the event's fault, though Django calls it an OperationalError."""
+    log()
+    monkeypatch.setattr(own.Journeys, "on_error", on_error)
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    handled = own.Journeys.process_event
+
+    def process(self: own.Journeys, event: StockEvent, batch: Batch) -> None:
+        handled(self, event, batch)
+        if (event.originator_id, event.originator_version) == (str(BAD), 2):
+            with connection.cursor() as cursor:
+                cursor.execute(STATEMENTS[connection.vendor][0][0])
+
+    monkeypatch.setattr(own.Journeys, "process_event", process)
+    with pytest.raises(ProjectionStopped) if on_error == "stop" else nullcontext():
+        list(runner.project(names=[NAME]))
+    states = dict(Journey.objects.values_list("lifecycle", "states"))
+
+    assert states[str(BAD)] == ("hot>won>" if on_error == "skip" else "hot>")
+    assert states[str(GOOD)] == ("hot>" if on_error == "stop" else "hot>warm>won>")
+
+
+class Steps(EventProjection):
+    """Rows that refer to others: of the second event of the first life, to none."""
+
+    name = "tests.steps"
+    read_models = [Step, Journey]
+    reads = Reads(models=["crm.Lead"])
+    gone: ClassVar[bool] = True
+
+    def process_event(self, event: StockEvent, batch: Batch) -> None:
+        journey, _ = batch.rows(Journey).get_or_create(
+            generation=batch.generation, lifecycle=event.originator_id
+        )
+        is_gone = self.gone and (event.originator_id, event.originator_version) == (str(BAD), 2)
+        Step.objects.create(
+            generation=batch.generation,
+            journey_id=0 if is_gone else journey.pk,
+            state=str(event.target),
+        )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("on_error", "states"),
+    [
+        ("stop", ["hot", "hot"]),
+        ("park", ["hot", "hot", "warm", "won"]),
+        ("skip", ["hot", "hot", "warm", "won", "won"]),
+    ],
+)
+def test_a_constraint_that_is_left_to_commit(
+    monkeypatch: pytest.MonkeyPatch, on_error: OnError, states: list[str]
+) -> None:
+    """COMMIT does not say of which event it is: it is found all the same, and others go on."""
+    log()
+    monkeypatch.setattr(Steps, "on_error", on_error)
+    base.register_projection(Steps)
+    with pytest.raises(ProjectionStopped) if on_error == "stop" else nullcontext():
+        list(runner.project(names=[Steps.name]))
+    folded = sorted(Step.objects.values_list("state", flat=True))
+    still = parking.release(ParkedEvent.objects.all())
+    monkeypatch.setattr(Steps, "gone", False)
+    done = parking.release(ParkedEvent.objects.all())
+
+    assert folded == states
+    assert (still, done) == (((0, 2), (2, 0)) if on_error == "park" else ((0, 0), (0, 0)))
 
 
 @pytest.mark.django_db(transaction=True)
