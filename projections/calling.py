@@ -14,6 +14,7 @@ from stockflow.eventstore.sequencer import catch_up
 from stockflow.projections import registry
 from stockflow.projections.checkpoints import last_position
 from stockflow.projections.event_calls import CallCheckpoint, EventCall
+from stockflow.scheduling.texts import told_of
 from stockflow.tables import STOCKFLOW, Position
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _call(flow: "Flow", one: "EventCallable", call: EventCall, using: str) -> Ex
 
 def _fail(call: EventCall, error: Exception, using: str) -> None:
     now = conf.now(using)
-    call.error = f"{type(error).__name__}: {error}"
+    call.error = told_of(error)
     if call.attempts >= ATTEMPTS:
         call.parked_at = now
     else:

@@ -11,6 +11,7 @@ from stockflow.domain.instants import to_micros
 from stockflow.projections.attempts import attempt, is_of_the_database
 from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, ParkedEvent
+from stockflow.scheduling.texts import told_of
 from stockflow.tables import STOCKFLOW, Event, Position
 
 __all__ = ["ProjectionStopped"]
@@ -123,7 +124,7 @@ class Folding:
 
     def _give_up(self, position: int, error: Exception) -> None:
         event = self._event(position)
-        why, policy = f"{type(error).__name__}: {error}", self.projection.on_error
+        why, policy = told_of(error), self.projection.on_error
         if policy == "stop":
             what = f"event {event.pk} of {event.model}.{event.field}, lifecycle {event.originator}"
             self.stopped = ProjectionStopped(self.projection.name, position, what, why)

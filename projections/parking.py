@@ -8,6 +8,7 @@ from stockflow.projections import base
 from stockflow.projections.attempts import attempt
 from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, ParkedEvent
+from stockflow.scheduling.texts import told_of
 
 __all__ = ["Released", "release"]
 
@@ -60,7 +61,7 @@ def _fold(projection: Projection, generation: Generation, one: ParkedEvent, usin
             is_checked=True,
         )
     except Exception as error:
-        one.error = f"{type(error).__name__}: {error}"
+        one.error = told_of(error)
         one.save(using=using, update_fields=["error"])
         return False
     return True

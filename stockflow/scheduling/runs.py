@@ -10,6 +10,7 @@ from django.db import IntegrityError, models, transaction
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.scheduling.periodic import JOBS, Job
+from stockflow.scheduling.texts import storable
 from stockflow.tables import PeriodicRun
 
 logger = logging.getLogger(__name__)
@@ -59,9 +60,9 @@ def _claim(job: Job, start: datetime, using: str) -> PeriodicRun | None:
 def _run(job: Job, run: PeriodicRun, start: datetime, using: str) -> None:
     try:
         result = job.call(start, using)
-        run.result = "" if result is None else str(result)
+        run.result = "" if result is None else storable(str(result))
     except Exception:
-        run.error = traceback.format_exc()
+        run.error = storable(traceback.format_exc())
         logger.exception("stockflow: the periodic job %r failed", job.name)
     except BaseException as error:
         run.error = f"Interrupted: {type(error).__name__}"

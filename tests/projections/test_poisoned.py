@@ -122,6 +122,33 @@ def test_none_overtakes_while_others_are_parked(
     assert own.journeys_served() == own.journeys(events)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("on_error", ["stop", "park"])
+def test_an_error_that_no_database_could_keep(
+    monkeypatch: pytest.MonkeyPatch, on_error: OnError
+) -> None:
+    """NUL and half a pair of UTF-16 are written down escaped."""
+    log()
+    monkeypatch.setattr(own.Journeys, "on_error", on_error)
+    texts = {"text": "nul \x00"}
+
+    def process(self: own.Journeys, event: StockEvent, batch: Batch) -> None:
+        raise ValueError(texts["text"])
+
+    monkeypatch.setattr(own.Journeys, "process_event", process)
+    parked = ParkedEvent.objects.exclude(error="").values_list("error", flat=True)
+    list(run_jobs())
+    before = set(parked.all())
+    texts["text"] = "half \udcff"
+    parking.release(ParkedEvent.objects.all())
+    run = PeriodicRun.objects.get(name="stockflow.project")
+
+    assert run.ended_at is not None
+    assert ("ValueError: nul \\0" in run.error) == (on_error == "stop")
+    assert before == ({"ValueError: nul \\0"} if on_error == "park" else set())
+    assert set(parked.all()) == ({"ValueError: half \\udcff"} if on_error == "park" else set())
+
+
 def test_release(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mended and released, they are folded in order, and nothing is lost or doubled."""
     events = log()
