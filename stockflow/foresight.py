@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from stockflow import conf, deferring
-from stockflow.domain.decay import earliest
+from stockflow.domain.decay import Decay
 from stockflow.domain.errors import InvalidInstant, StockflowError
 from stockflow.domain.instants import require_instant
+from stockflow.domain.machine import Machine
 from stockflow.errors import InvalidDeclaration
 from stockflow.machines import machine_of
+from stockflow.settling import is_too_late
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 STEPS = 1_000
 """More decays than this in a row are taken for a loop."""
+
+
+Dated = list[tuple[Decay, datetime | None]]
+"""The decays of a state, and when each is due."""
 
 
 def effective_state(instance: Any, name: str | None, at: datetime | None) -> str:
@@ -37,27 +43,52 @@ def _follow(instance: Any, field: "StockField", at: datetime) -> str:
     known, machine = instance.__dict__, machine_of(type(instance), field.name)
     state, due_at = str(known[field.name]), known[field.due_name]
     decay = deferring.due_decay(instance, field) if due_at is not None else None
-    last = instance.stock_changed_at
+    last, others = instance.stock_changed_at, None
     for _ in range(STEPS):
         if decay is None or due_at is None or due_at > at:
             return state
-        if not _may(instance, decay.transition, state):
+        if is_too_late(instance, field, decay, due_at):
             return state
-        target = machine.target(decay.transition, state)
-        if target is None:
-            raise StockflowError(
-                f"Where {decay.transition!r} of {instance._meta.label} {instance.pk!r} leads from "
-                f"{state!r} is computed by calling it: what it is after {due_at.isoformat()} cannot "
-                "be told before."
-            )
         last = max(last or due_at, due_at)
-        state = target
-        first = earliest(machine.decays(state), last, instance)
-        decay, due_at = first or (None, None)
+        if _may(instance, decay.transition, state):
+            state = _target(instance, machine, decay, due_at)
+            others = [(other, other.due_at(last, instance)) for other in machine.decays(state)]
+        elif decay.on_false == "skip":
+            others = _without(decay, _scheduled(instance, field) if others is None else others)
+        else:
+            return state
+        decay, due_at = _first(others, last)
     raise StockflowError(
         f"{instance._meta.label} {instance.pk!r} would have {STEPS} decays in a row: does a chain of "
         "decays loop without delay?"
     )
+
+
+def _scheduled(instance: Any, field: "StockField") -> Dated:
+    said = deferring.said_of(instance, field)
+    due = deferring.schedule_of(instance, field, said, instance.stock_changed_at)
+    return [(decay, due[decay.transition]) for decay in deferring.decays_of(instance, field)]
+
+
+def _without(skipped: Decay, decays: Dated) -> Dated:
+    return [pair for pair in decays if pair[0].transition != skipped.transition]
+
+
+def _first(decays: Dated, last: datetime) -> tuple[Decay, datetime] | tuple[None, None]:
+    """Return the earliest and when it is due: nothing happens before the *last* that happened."""
+    dated = [(decay, max(at, last)) for decay, at in decays if at is not None]
+    return min(dated, key=lambda pair: pair[1], default=(None, None))
+
+
+def _target(instance: Any, machine: Machine, decay: Decay, due_at: datetime) -> str:
+    target = machine.target(decay.transition, decay.source)
+    if target is None:
+        raise StockflowError(
+            f"Where {decay.transition!r} of {instance._meta.label} {instance.pk!r} leads from "
+            f"{decay.source!r} is computed by calling it: what it is after {due_at.isoformat()} cannot "
+            "be told before."
+        )
+    return target
 
 
 def _may(instance: Any, transition: str, state: str) -> bool:

@@ -99,7 +99,7 @@ def apply(
 
     *clock* is the version that set its clock, where that is known.
     """
-    if _is_too_late(instance, field, decay, due_at):
+    if is_too_late(instance, field, decay, due_at):
         return Became.LATE
     try:
         decay_at(
@@ -118,7 +118,8 @@ def apply(
     return Became.UNDECIDED if decay.on_false == "park" else Became.HELD
 
 
-def _is_too_late(instance: Any, field: "StockField", decay: Decay, due_at: datetime) -> bool:
+def is_too_late(instance: Any, field: "StockField", decay: Decay, due_at: datetime) -> bool:
+    """Whether *decay* may not happen any more, unless a person released it."""
     using = instance._state.db or "default"
     if decay.max_lateness is None or conf.now(using) - due_at <= decay.max_lateness:
         return False

@@ -369,6 +369,51 @@ def test_the_effective_state(days: int, state: str, time: Clock) -> None:
     assert lead.temperature == state
 
 
+@pytest.mark.parametrize(("days", "state"), [(0, "over"), (6, "over"), (7, "archived")])
+def test_the_effective_state_where_a_decay_is_skipped(days: int, state: str, time: Clock) -> None:
+    """The next decay of the state has its turn: foreseen from the state before, and in it."""
+    trial, start = Trial.objects.create(trial_days=0, ready=False), time.at
+    time.move_to(start + days * DAY)
+    before = trial.effective_state()
+    time.move_to(start)
+    run_due()
+    trial.refresh_from_db()
+    entered = trial.state, trial.effective_state(at=start + days * DAY)
+    time.move_to(start + days * DAY)
+    run_due()
+    trial.refresh_from_db()
+
+    assert (before, entered, trial.state) == (state, ("over", state), state)
+
+
+def test_the_effective_state_where_a_decay_is_postponed_and_another_skipped(time: Clock) -> None:
+    """What was said of the others counts."""
+    trial, start = Trial.objects.create(trial_days=0, ready=False), time.at
+    run_due()
+    trial.refresh_from_db()
+    trial.postpone_decay("archive", to=start + 20 * DAY)
+    trial.save()
+
+    assert trial.effective_state(at=start + 19 * DAY) == "over"
+    assert trial.effective_state(at=start + 20 * DAY) == "archived"
+
+
+def test_the_effective_state_where_a_decay_is_too_late(time: Clock) -> None:
+    """It waits for a person, so it stays where it is; once released it happens."""
+    trial = Trial.objects.create(pause=DAY)
+    time.advance(DAY)
+    run_due()
+    trial.refresh_from_db()
+    ahead = trial.effective_state(at=time.at + 10 * DAY)
+    time.advance(10 * DAY)
+    late = trial.effective_state()
+    with pytest.raises(AssertionError, match="later than its max_lateness"):
+        run_due()
+    parking.release(ScheduledTransition.objects.all())
+
+    assert (ahead, late, trial.effective_state()) == ("called", "nudged", "called")
+
+
 def test_the_effective_state_of_one_of_several_fields(time: Clock) -> None:
     """It must be named; the past and a loop are refused."""
     order = Order.objects.create()
