@@ -1,4 +1,4 @@
-"""Appending the events of one save, in one statement."""
+"""Appending the events of one save, in one statement unless they are very many."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from django.db import connections
 from stockflow.adapting import Adapter, adapter_of
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
+from stockflow.eventstore.causes import Clocks, clocks_of
 from stockflow.eventstore.causes import clock_of as timer_clock
-from stockflow.eventstore.causes import clocks_of
 from stockflow.eventstore.expressions import (
     clock_of,
     last_facets,
@@ -34,6 +34,9 @@ _INSERT = f"INSERT INTO stockflow_event ({_COLUMNS}) "
 _INSERT_OR_IGNORE = f"INSERT OR IGNORE INTO stockflow_event ({_COLUMNS}) "
 _NULL: Fragment = "NULL", ()
 
+AT_ONCE = 400
+"""How many events one statement appends: SQLite takes no more than 500, PostgreSQL 1,664."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -53,13 +56,29 @@ def append_opening(
     cursor: Any, subject: Subject, originator: str, events: Sequence[Pending], base: int = 0
 ) -> None:
     """Append events past the row: it does not exist yet, or the caller has locked it."""
-    if cursor.db.vendor == "postgresql":
-        calls, its = joined(calls_of(cursor.db, subject, originator, base, events))
-        cursor.execute(f"SELECT {calls}", its)
-        return
-    arms = _arms(cursor.db, subject, originator, base, events)
-    sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
-    cursor.execute(sql, [value for _, values in arms for value in values])
+    _append(cursor, subject, originator, base, events, clocks_of(events, base))
+
+
+def _append(
+    cursor: Any,
+    subject: Subject,
+    originator: str,
+    base: int,
+    events: Sequence[Pending],
+    clocks: Clocks,
+    *,
+    is_logged: bool = False,
+) -> None:
+    for start in range(0, len(events), AT_ONCE):
+        version, some = base + start, events[start : start + AT_ONCE]
+        if cursor.db.vendor == "postgresql":
+            calls, values = joined(calls_of(cursor.db, subject, originator, version, some, clocks))
+            cursor.execute(f"SELECT {calls}", values)
+            continue
+        known = _last_event(originator, version) if is_logged else None
+        arms = _arms(cursor.db, subject, originator, version, some, clocks, known)
+        sql = _INSERT + " UNION ALL ".join(f"SELECT {arm}" for arm, _ in arms)
+        cursor.execute(sql, [value for _, values in arms for value in values])
 
 
 def append_following(
@@ -70,21 +89,39 @@ def append_following(
     Returns:
         False, and nothing is written, if the row is not as *key* says.
     """
+    clocks, first = clocks_of(events, key.version), events[:AT_ONCE]
+    if not _append_first(cursor, subject, originator, key, first, clocks):
+        return False
+    rest, base = events[AT_ONCE:], key.version + AT_ONCE
+    _append(cursor, subject, originator, base, rest, clocks, is_logged=True)
+    return True
+
+
+def _append_first(
+    cursor: Any,
+    subject: Subject,
+    originator: str,
+    key: Key,
+    events: Sequence[Pending],
+    clocks: Clocks,
+) -> bool:
     row, values = _locked_row(cursor.db, subject, key)
     if cursor.db.vendor == "postgresql":
-        calls, its = joined(calls_of(cursor.db, subject, originator, key.version, events))
+        calls, its = joined(calls_of(cursor.db, subject, originator, key.version, events, clocks))
         cursor.execute(f"SELECT {calls} FROM (SELECT 1 {row}) s", [*its, *values])
         return bool(cursor.rowcount)
     known = _last_event(originator, key.version) if key.is_adopted else None
     if len(events) == 1:
         number: Fragment = f"(SELECT r.stock_version + 1 {row})", tuple(values)
-        ((arm, its),) = _arms(cursor.db, subject, originator, key.version, events, known, number)
+        ((arm, its),) = _arms(
+            cursor.db, subject, originator, key.version, events, clocks, known, number
+        )
         # One row of VALUES is twice as quick as one that is selected, and so goes through a table
         # of its own. No such row makes the version NULL, and that is ignored; what a trigger
         # refuses is refused all the same.
         cursor.execute(f"{_INSERT_OR_IGNORE}VALUES ({arm})", its)
         return bool(cursor.rowcount)
-    arms = _arms(cursor.db, subject, originator, key.version, events, known)
+    arms = _arms(cursor.db, subject, originator, key.version, events, clocks, known)
     for _, its in arms:
         values += its
     # WITH after INSERT: before it, Python's sqlite3 would not count the rows.
@@ -107,7 +144,12 @@ def _last_event(originator: str, version: int) -> Callable[[str], Fragment]:
 
 
 def calls_of(
-    connection: Any, subject: Subject, originator: str, base: int, events: Sequence[Pending]
+    connection: Any,
+    subject: Subject,
+    originator: str,
+    base: int,
+    events: Sequence[Pending],
+    clocks: Clocks,
 ) -> list[Fragment]:
     """Return PostgreSQL's calls that append *events*, one for each, versions rising from *base*.
 
@@ -115,7 +157,6 @@ def calls_of(
     facets of a source that it is not given it takes from the field's last event.
     """
     calls: list[Fragment] = []
-    clocks = clocks_of(events, base)
     label = subject.model._meta.label_lower
     cells = _cells(connection, subject, events, partial(last_facets, originator))
     for version, (event, source, target) in enumerate(cells, base + 1):
@@ -190,6 +231,7 @@ def _arms(
     originator: str,
     base: int,
     events: Sequence[Pending],
+    clocks: Clocks,
     known: Callable[[str], Fragment] | None = None,
     number: Fragment | None = None,
 ) -> list[Fragment]:
@@ -202,7 +244,7 @@ def _arms(
         logged, its_key = known("model")
         model = f"COALESCE({logged}, {model[0]})", its_key
     recorded_at, its_clock = clock_of(connection)
-    clocks, arms = clocks_of(events, base), []
+    arms: list[Fragment] = []
 
     def last(field: str) -> Fragment:
         if known is not None and subject.has_one_field:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.append import append_following, append_opening
+from stockflow.eventstore.append import AT_ONCE, append_following, append_opening
 from stockflow.ledgers import Ledger, Pending, ledger_of
 from stockflow.lifecycles import new_lifecycle
 from stockflow.moments import moment
@@ -127,7 +127,7 @@ def follow(
         raise conflict(instance, work, None) from None
     if not work.events:
         return
-    if may_defer:
+    if may_defer and len(work.events) <= AT_ONCE:
         work.is_deferred = True
     elif append_following(*arguments(instance, work)):
         work.has_written = True

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockflow import timers
 from stockflow.eventstore.append import append_following, calls_of
+from stockflow.eventstore.causes import clocks_of
 from stockflow.ledgers import Ledger, ledger_of
 from stockflow.saving.recovery import arguments, conflict, is_recorded, recover, row_of
 from stockflow.saving.work import Work
@@ -79,7 +80,8 @@ def _update_with_events(
     if key.changed_at is not None:
         expected["stock_changed_at"] = key.changed_at
     work.along = timers.steps(instance, work.cursor.db, work.events)
-    calls = calls_of(work.cursor.db, subject, originator, key.version, events)
+    clocks = clocks_of(events, key.version)
+    calls = calls_of(work.cursor.db, subject, originator, key.version, events, clocks)
     updated = update(expected, columns, calls)
     work.has_written = bool(updated) or (updated is None and append_following(*found))
     if not work.has_written:

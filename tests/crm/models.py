@@ -246,6 +246,22 @@ class Loop(StockflowModel):
     def stop(self) -> None: ...
 
 
+class Pulse(StockflowModel):
+    """Two decays that lead to each other, an hour apart."""
+
+    place = models.CharField(max_length=10, default="quay")
+    state = StockField(default="ebb", facets=["place"])
+
+    @transition(state, source="ebb", target="flow", after=timedelta(hours=1))
+    def rise(self) -> None: ...
+
+    @transition(state, source="flow", target="ebb", after=timedelta(hours=1))
+    def fall(self) -> None: ...
+
+    @transition(state, source="*", target="stopped")
+    def stop(self) -> None: ...
+
+
 class Fading(StockflowModel):
     """Three decays in a row, each the same to every object, and a user who may act in between."""
 

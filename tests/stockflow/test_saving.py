@@ -16,7 +16,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, Kind
 from stockflow.saving import updates
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, HotLead, Lamp, Lead, Order, Radio, Ticket, Veiled
+from tests.crm.models import BigLead, HotLead, Lamp, Lead, Order, Pulse, Radio, Ticket, Veiled
 from tests.eventstore.tampering import unguarded
 from tests.fence.down import fence_down
 from tests.stockflow.reading import (
@@ -710,3 +710,15 @@ def test_a_state_set_outside_of_a_transition_by_code_is_not_recorded() -> None:
 
     assert Ticket.objects.get().state == "new"
     assert trail(ticket) == ["entered >new"]
+
+
+def test_very_many_events_are_saved_at_once() -> None:
+    """More than one statement of either database takes."""
+    pulse = Pulse.objects.create()
+    for _ in range(900):
+        pulse.rise()
+        pulse.fall()
+    pulse.save()
+
+    assert len(trail(pulse)) == 1801
+    assert_whole(pulse)
