@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from stockflow.projections.narrowing import Narrowing
 
 # The object's last event says where it is: the highest version, since several events may have
-# happened at one instant.
+# happened at one instant. It is there since what a row's own *since* says: facets that changed or
+# were reconciled, and a state renamed, let it stay.
 _MEMBERS: Final = """
 SELECT last.originator, last.target, last.target_facets, last.since FROM (
   SELECT e.originator, e.target, e.target_facets,
          row_number() OVER (PARTITION BY e.originator ORDER BY e.version DESC) AS back,
-         max(CASE WHEN e.kind <> 'reclassified' THEN e.occurred_at END)
+         max(CASE WHEN e.kind <> 'reclassified' AND (
+               e.kind <> 'reconciled' OR e.source IS NULL OR e.source <> e.target
+             ) THEN e.occurred_at END)
            OVER (PARTITION BY e.originator) AS since
   FROM {events}
 ) last WHERE last.back = 1 AND last.target IN (SELECT name FROM states){unless}"""

@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from stockflow.fence import comparing
 from stockflow.fence.subjects import fenced_tables
 from stockflow.models import Event, ScheduledTransition
-from stockflow.testing import Clock
+from stockflow.projections import Stock, registry, runner
+from stockflow.testing import Clock, sequence
 from tests.crm.models import BigLead, HotLead, Lead, Mail, Order, Rep, Ticket, Veiled
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, facets_of, last_event, micros, timers_of, trail
@@ -197,6 +198,29 @@ def test_children_are_mended_whole() -> None:
     assert_whole(BigLead.objects.get())
     assert_whole(HotLead.objects.get(pk=hot.pk))
     assert clean()
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize(
+    ("drifted", "days"), [({"channel": "phone"}, 0), ({"temperature": "warm"}, 2)]
+)
+def test_members_are_there_since_what_rows_say(
+    monkeypatch: pytest.MonkeyPatch, time: Clock, folded: bool, drifted: Any, days: int
+) -> None:
+    """A state that differed was entered then, a facet that did lets the object stay."""
+    monkeypatch.setattr(registry, "declared", registry.Registry())
+    stock = Stock("leads", Lead.temperature, states=["hot", "warm"])
+    entered = time.at
+    Lead.objects.create()
+    time.advance(timedelta(days=2))
+    drift(Lead, **drifted)
+    reconcile("--apply")
+    if folded:
+        sequence()
+        list(runner.project())
+    (member,) = stock.members()
+
+    assert member.since == Lead.objects.get().temperature_since == entered + timedelta(days=days)
 
 
 def test_one_model_only() -> None:
