@@ -24,7 +24,7 @@ class InsideTransaction(StockflowError, TransactionManagementError):
 
 
 class ScheduleFailed(StockflowError):
-    """A decay or a periodic job failed; the others were done."""
+    """A decay, what it left to ``on_commit`` or a periodic job failed; the others were done."""
 
 
 class InvalidIsolation(StockflowError, ImproperlyConfigured):

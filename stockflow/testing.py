@@ -64,7 +64,8 @@ def run_due(until: datetime | None = None, *, using: str = "default") -> int:
         using: The alias of the database.
 
     Raises:
-        AssertionError: If one of them failed; it says which and why.
+        AssertionError: If one of them failed, or what it left to ``on_commit``; it says which
+            and why.
         InvalidInstant: If *until* is in the future.
     """
     from stockflow.scheduling.decays import fire_due  # noqa: PLC0415  needs the app registry
@@ -79,7 +80,7 @@ def run_due(until: datetime | None = None, *, using: str = "default") -> int:
     failures: list[object] = []
     for chunk in fire_due(until, using=using):
         fired += chunk.fired
-        failures += chunk.failures.values()
+        failures += [*chunk.failures.values(), *chunk.failed_hooks]
     if failures:
         raise AssertionError("; ".join(map(str, failures)))
     return fired

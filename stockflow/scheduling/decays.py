@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import InterfaceError, OperationalError, connections, models, transaction
+from django.db import InterfaceError, OperationalError, connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Cast
 
@@ -16,6 +16,7 @@ from stockflow.listening import told
 from stockflow.routing import refuse_parted_models
 from stockflow.rows import Among
 from stockflow.scheduling import parking, uniform
+from stockflow.scheduling.hooks import committing
 from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Decaying, Objects
 from stockflow.scheduling.outcomes import Chunk
@@ -138,19 +139,23 @@ def _fire_next(
     after: Page | None, until: datetime, using: str, size: int
 ) -> tuple[Page | None, Chunk] | None:
     """Fire the page that follows *after*; return what is done with, and what became of it."""
-    page = None
+    page, chunk = None, Chunk()
     try:
-        with transaction.atomic(using=using), told(None, using):
+        with committing(chunk, using), told(None, using):
             page = next_page(after, until, using, size)
-            return None if page is None else (page, _fire(page, using, careful=False))
+            if page is not None:
+                _fire(page, using, chunk, careful=False)
+        return None if page is None else (page, chunk)
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # one of them fails: find out which, and hold up nobody else
         if page is None:
             raise
+    chunk = Chunk()
     try:
-        with transaction.atomic(using=using):
-            return page, _fire(page, using, careful=True)
+        with committing(chunk, using):
+            _fire(page, using, chunk, careful=True)
+        return page, chunk
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # no savepoint caught it: it came at COMMIT, or before any method was called
@@ -165,8 +170,8 @@ def _fire_apart(page: Page, using: str) -> Chunk:
     for timer in page.timers:
         alone = Chunk()
         try:
-            with transaction.atomic(using=using):
-                alone = _fire(Page([timer], from_micros(timer.due_at)), using, careful=True)
+            with committing(alone, using):
+                _fire(Page([timer], from_micros(timer.due_at)), using, alone, careful=True)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
@@ -178,8 +183,7 @@ def _fire_apart(page: Page, using: str) -> Chunk:
     return chunk
 
 
-def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
-    chunk = Chunk()
+def _fire(page: Page, using: str, chunk: Chunk, *, careful: bool) -> None:
     timers = page.timers
     if not careful:
         timers = _fire_setwise(page, using, chunk)
@@ -190,7 +194,6 @@ def _fire(page: Page, using: str, *, careful: bool) -> Chunk:
             left = uniform.fire(model, lifecycles, page.limit, using, chunk)
         if left:
             _fire_objects(model, left, page.limit, using, chunk, careful=careful)
-    return chunk
 
 
 def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[Waiting]:

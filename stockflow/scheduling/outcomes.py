@@ -56,6 +56,7 @@ class Chunk:
         held: Timers of decays whose conditions are false: tried again later.
         busy: Timers of objects that another writer has locked: left to it, or to the next run.
         failures: Decays that raised or were left to a person: tried again later, unless parked.
+        failed_hooks: What raised of that which methods left to run after the commit.
         is_uniform: Whether SQL alone did all of it.
     """
 
@@ -65,6 +66,7 @@ class Chunk:
     held: set[int] = field(default_factory=set)
     busy: set[int] = field(default_factory=set)
     failures: dict[int, Failure] = field(default_factory=dict)
+    failed_hooks: list[str] = field(default_factory=list)
     is_uniform: bool = False
 
     def add(self, other: "Chunk") -> None:
@@ -75,3 +77,4 @@ class Chunk:
         self.held |= other.held
         self.busy |= other.busy
         self.failures |= other.failures
+        self.failed_hooks += other.failed_hooks

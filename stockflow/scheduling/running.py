@@ -30,6 +30,7 @@ class Run:
         fired: How many decays happened.
         held: How many were held back.
         failures: The decays that could not be fired.
+        failed_hooks: What raised after the commit of decays that happened.
         jobs: How many periodic jobs ran.
         failed_jobs: What those said that failed.
         is_stopped: Whether it was asked to stop before it was done.
@@ -40,6 +41,7 @@ class Run:
     fired: int = 0
     held: int = 0
     failures: list[Failure] = field(default_factory=list)
+    failed_hooks: list[str] = field(default_factory=list)
     jobs: int = 0
     failed_jobs: list[str] = field(default_factory=list)
     is_stopped: bool = False
@@ -53,6 +55,7 @@ class Run:
             self.fired += chunk.fired
             self.held += len(chunk.held)
             self.failures += chunk.failures.values()
+            self.failed_hooks += chunk.failed_hooks
             yield chunk.fired
             if should_stop():
                 self.is_stopped = True
@@ -67,7 +70,15 @@ class Run:
 
     def errors(self) -> list[str]:
         """Return what went wrong, for people."""
-        return [*([_message(self.failures)] if self.failures else []), *self.failed_jobs]
+        failed, hooks = len(self.failures), len(self.failed_hooks)
+        found = []
+        if failed:
+            title = f"{decays(failed)} could not be fired; the others were:"
+            found.append(_message(title, self.failures))
+        if hooks:
+            title = f"{hooks:,} of the hooks of on_commit failed, and will not run again:"
+            found.append(_message(title, self.failed_hooks))
+        return [*found, *self.failed_jobs]
 
 
 def run_schedule(*, using: str = "default") -> str:
@@ -83,7 +94,8 @@ def run_schedule(*, using: str = "default") -> str:
         What it did, such as ``"2 decays happened, 1 periodic job ran."``
 
     Raises:
-        ScheduleFailed: If a decay or a job failed, once all others are done; it says which.
+        ScheduleFailed: If a decay, a hook of ``on_commit`` or a job failed, once all others are
+            done; it says which.
     """
     run = Run(conf.now(using), using)
     for _ in run.go():
@@ -99,8 +111,8 @@ def decays(number: int) -> str:
     return f"{number:,} decay{'' if number == 1 else 's'}"
 
 
-def _message(failures: Sequence[Failure]) -> str:
-    lines = [f"{decays(len(failures))} could not be fired; the others were:"]
+def _message(title: str, failures: Sequence[object]) -> str:
+    lines = [title]
     lines += [f"  {failure}" for failure in failures[:SHOWN]]
     if len(failures) > SHOWN:
         lines.append(f"  ... and {len(failures) - SHOWN:,} more.")

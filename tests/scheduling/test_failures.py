@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import transaction
 from django_fsm.signals import pre_transition
 
 from stockflow.scheduling.decays import fire_due
-from stockflow.testing import Clock
+from stockflow.testing import Clock, run_due
 from tests.crm.models import Chain, Fading, Rep
 from tests.stockflow.reading import assert_whole, timers_of, trail
 
@@ -100,3 +102,69 @@ def test_an_object_that_cannot_be_loaded(time: Clock, monkeypatch: pytest.Monkey
     timer = timers_of(bad)["state"]
     assert (timer.attempts, timer.error) == (5, "ValueError: no such member")
     assert timer.parked_at is not None
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_hook_that_fails_after_the_commit(time: Clock) -> None:
+    """Its decay has happened; the others' hooks run, and the command says what failed."""
+    bad, *good = (Chain.objects.create() for _ in range(4))
+    ran: list[int] = []
+
+    def hook(instance: Chain) -> None:
+        if instance.pk == bad.pk:
+            raise ValueError("no mail")
+        ran.append(instance.pk)
+
+    def told(instance: Chain, **_: Any) -> None:
+        transaction.on_commit(lambda: hook(instance))
+
+    time.advance(DAY)
+    pre_transition.connect(told, sender=Chain)
+    try:
+        with pytest.raises(CommandError) as failed:
+            call_command("run_periodic_schedule", verbosity=0)
+    finally:
+        pre_transition.disconnect(told, sender=Chain)
+
+    assert ran == [each.pk for each in good]
+    assert str(failed.value) == (
+        "1 of the hooks of on_commit failed, and will not run again:\n"
+        "  test_a_hook_that_fails_after_the_commit.<locals>.told.<locals>.<lambda>: "
+        "ValueError: no mail"
+    )
+    for each in (bad, *good):
+        assert trail(each)[1:] == ["moved a>b"]
+        assert timers_of(each) == {}
+
+
+def test_run_due_tells_of_a_hook_that_fails(time: Clock) -> None:
+    """As it tells of a decay that fails."""
+    bad = Chain.objects.create()
+
+    def hook() -> None:
+        raise ValueError("no mail")
+
+    time.advance(DAY)
+    with (
+        failing(bad, "advance", lambda _: transaction.on_commit(hook)),
+        pytest.raises(AssertionError, match="ValueError: no mail"),
+    ):
+        run_due()
+
+    assert trail(bad)[1:] == ["moved a>b"]
+
+
+def test_a_hook_beside_a_decay_that_fails(time: Clock) -> None:
+    """It is run once, though its decay was tried twice; inside another transaction it waits."""
+    good = Chain.objects.create()
+    Chain.objects.create(is_broken=True)
+    ran: list[int] = []
+    time.advance(DAY)
+    with (
+        failing(good, "advance", lambda one: transaction.on_commit(lambda: ran.append(one.pk))),
+        transaction.atomic(),
+    ):
+        (chunk,) = fire_due()
+        assert ran == []
+
+    assert (chunk.fired, len(chunk.failures), ran) == (1, 1, [good.pk])
