@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import InterfaceError, OperationalError, connections, models
+from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Cast
 
@@ -146,19 +146,17 @@ def _fire_next(
             if page is not None:
                 _fire(page, using, chunk, careful=False)
         return None if page is None else (page, chunk)
-    except (OperationalError, InterfaceError):
-        raise
     except Exception:  # one of them fails: find out which, and hold up nobody else
-        if page is None:
+        if page is None or not parking.can_write(using):
             raise
     chunk = Chunk()
     try:
         with committing(chunk, using):
             _fire(page, using, chunk, careful=True)
         return page, chunk
-    except (OperationalError, InterfaceError):
-        raise
     except Exception:  # no savepoint caught it: it came at COMMIT, or before any method was called
+        if not parking.can_write(using):
+            raise
         chunk = _fire_apart(page, using)
     # What follows those that were fired is due in the same page, so that is read again.
     return (after if chunk.fired else page), chunk
@@ -172,13 +170,14 @@ def _fire_apart(page: Page, using: str) -> Chunk:
         try:
             with committing(alone, using):
                 _fire(Page([timer], from_micros(timer.due_at)), using, alone, careful=True)
-        except (OperationalError, InterfaceError):
-            raise
         except Exception as error:
+            if not parking.can_write(using):
+                raise
             alone = Chunk()
             stored = ScheduledTransition.objects.using(using).filter(id=timer.id, parked_at=None)
-            for one in stored.filter(due_at=timer.due_at):  # none where somebody else moved it
-                parking.fail(one, error, using, alone)
+            with transaction.atomic(using=using):
+                for one in stored.filter(due_at=timer.due_at):  # none where somebody moved it
+                    parking.fail(one, error, using, alone)
         chunk.add(alone)
     return chunk
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, models, transaction
+from django.db import models, transaction
 
 from stockflow import deferring, settling
 from stockflow.bulk.methods import Loaded, write
@@ -129,9 +129,9 @@ class Objects:
             with transaction.atomic(using=self.using):
                 self._apply(one, due_at, field)
                 one.row.save(using=self.using)
-        except (OperationalError, InterfaceError):
-            raise
         except Exception as error:  # what it is in memory now is not what its row says
+            if not parking.can_write(self.using):
+                raise
             self.chunk.fired, self.chunk.skipped = counted
             parking.fail(self._stored(timer, due_at).get(), error, self.using, self.chunk)
             return False

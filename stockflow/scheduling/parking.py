@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 
 from stockflow import conf
 from stockflow.domain.instants import to_micros
@@ -19,6 +19,17 @@ ATTEMPTS = 5
 FIRST_RETRY = timedelta(minutes=1)
 """How long a decay that failed, or whose conditions are false, is left alone; after each further
 failure four times as long."""
+
+
+def can_write(using: str) -> bool:
+    """Whether an error that was just raised is of what was done, and not of the database itself.
+
+    Both raise OperationalError. Where the connection works still, the failure can be written down;
+    a database that cannot write, its disk full, say, refuses that, and so ends the run.
+    """
+    connection = connections[using]
+    is_open = connection.connection is not None and not connection.needs_rollback
+    return is_open and connection.is_usable()
 
 
 def fail(timer: ScheduledTransition, error: Exception, using: str, chunk: Chunk) -> None:

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Fault:
-    """Fails the statement of a number; counts them all."""
+    """Fails the statement of a number, or all from that one on; counts them all."""
 
-    def __init__(self, fatal: int) -> None:
-        self.fatal, self.seen = fatal, 0
+    def __init__(self, fatal: int, *, lasts: bool = False) -> None:
+        self.fatal, self.seen, self.lasts = fatal, 0, lasts
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         self.seen += 1
-        if self.seen == self.fatal:
+        if self.seen == self.fatal or (self.lasts and self.seen > self.fatal):
             raise OperationalError("the disk is full")
         return execute(sql, params, many, context)
 
@@ -110,18 +110,29 @@ def test_a_deletion() -> None:
     assert number > 6
 
 
-def test_the_schedule(time: Clock) -> None:
-    """Interrupted anywhere and run again: each decay once, at its instant."""
+@pytest.mark.parametrize("lasts", [False, True])
+def test_the_schedule(lasts: bool, time: Clock) -> None:
+    """Interrupted anywhere and run again: each decay once, at its instant.
+
+    A fault that passes may be made good at once; one that lasts ends the run.
+    """
     for number in itertools.count(1):
         leads = [Lead.objects.create() for _ in range(2)]
         time.advance(timedelta(days=100))
-        failed = _fails_at(number, lambda: list(fire_due(chunk_size=1)))
+        fault, failed = Fault(number, lasts=lasts), False
+        with connection.execute_wrapper(fault):
+            try:
+                list(fire_due(chunk_size=1))
+            except DatabaseError:
+                failed = True
         for lead in Lead.objects.all():
             assert_whole(lead)
         list(fire_due(chunk_size=1))
 
         for lead in leads:
             assert trail(lead) == ["entered >hot", "moved hot>warm", "moved warm>cold"]
-        if not failed:
+        if fault.seen < number:
             break
+        assert failed or not lasts
+    assert not failed
     assert number > 8

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django_fsm.signals import pre_transition
 
 from stockflow.scheduling.decays import fire_due
@@ -168,3 +168,27 @@ def test_a_hook_beside_a_decay_that_fails(time: Clock) -> None:
         assert ran == []
 
     assert (chunk.fired, len(chunk.failures), ran) == (1, 1, [good.pk])
+
+
+def test_what_a_method_asks_of_the_database_in_vain(time: Clock) -> None:
+    """An error of the operational kind is its own where the connection works still."""
+    bad, *good = (Chain.objects.create() for _ in range(4))
+
+    def ask(_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM no_such_table")
+
+    def wait(_: Any) -> None:
+        raise OperationalError("canceling statement due to lock timeout")
+
+    time.advance(DAY)
+    with failing(bad, "advance", ask):
+        counts = tried(time, 2)
+    with failing(bad, "advance", wait):
+        counts += tried(time, 3)
+
+    assert counts == [(3, 1), (0, 1), (0, 1), (0, 1), (0, 1)]
+    assert [trail(each)[1:] for each in (bad, *good)] == [[], *[["moved a>b"]] * 3]
+    timer = timers_of(bad)["state"]
+    assert timer.error == "OperationalError: canceling statement due to lock timeout"
+    assert timer.parked_at is not None

@@ -15,7 +15,7 @@ from django_fsm.signals import pre_transition
 from stockflow import context, machines
 from stockflow.models import Event, PeriodicRun, ScheduledTransition
 from stockflow.moments import SCHEDULE
-from stockflow.scheduling import decays, periodic, register
+from stockflow.scheduling import decays, objects, periodic, register
 from stockflow.scheduling.daemon import LONGEST_SLEEP, pause
 from stockflow.scheduling.decays import count_due, fire_due
 from stockflow.scheduling.outcomes import Chunk, Failure
@@ -174,20 +174,44 @@ def test_a_decay_that_may_be_too_late_is_left_to_its_method(
     assert trail(lamp)[1:] == []
 
 
-def test_a_database_that_fails_parks_nobody(time: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_fails_parks_nobody(time: Clock) -> None:
     """The run ends with the database's error, also where objects are fired one by one."""
-    Chain.objects.create(is_broken=True)
-    good = Chain.objects.create()
+    bad, good = Chain.objects.create(is_broken=True), Chain.objects.create()
 
-    def save(*args: Any, **kwargs: Any) -> None:
-        raise OperationalError("the disk is full")
+    def full(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE", "DELETE", "WITH")):
+            raise OperationalError("the disk is full")
+        return execute(sql, *rest)
 
-    monkeypatch.setattr(Chain, "save", save)
     time.advance(DAY)
-    with pytest.raises(OperationalError, match="the disk is full"):
+    with (
+        connection.execute_wrapper(full),
+        pytest.raises(OperationalError, match="the disk is full"),
+    ):
         fire()
 
-    assert timers_of(good)["state"].attempts == 0
+    for each in (bad, good):
+        assert timers_of(each)["state"].attempts == 0
+        assert trail(each)[1:] == []
+
+
+def test_a_connection_that_breaks_parks_nobody(
+    time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing was written yet: whose fault it is cannot be known."""
+    chain = Chain.objects.create()
+
+    def save(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Chain, "save", save)
+    monkeypatch.setattr(objects, "write", save)
+    monkeypatch.setattr(connections["default"], "is_usable", lambda: False)
+    time.advance(DAY)
+    with pytest.raises(OperationalError, match="the connection is lost"):
+        fire()
+
+    assert timers_of(chain)["state"].attempts == 0
 
 
 def test_a_method_that_saves_another_object_of_the_chunk(time: Clock) -> None:
