@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from stockflow.scheduling.outcomes import Chunk
+from stockflow.scheduling.texts import told_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def _noting(hook: Callable[[], object], chunk: Chunk) -> Callable[[], None]:
             hook()
         except Exception as error:
             name = getattr(hook, "__qualname__", repr(hook))
-            chunk.failed_hooks.append(f"{name}: {type(error).__name__}: {error}")
+            chunk.failed_hooks.append(f"{name}: {told_of(error)}")
             logger.exception("stockflow: %s, to be run after the commit, failed", name)
 
     return run

@@ -9,6 +9,7 @@ from django.db import connections, models
 from stockflow import conf
 from stockflow.domain.instants import to_micros
 from stockflow.scheduling.outcomes import Chunk, Failure
+from stockflow.scheduling.texts import told_of
 from stockflow.tables import ScheduledTransition
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def can_write(using: str) -> bool:
 def fail(timer: ScheduledTransition, error: Exception, using: str, chunk: Chunk) -> None:
     """Write down that firing *timer* raised *error*, and when it is tried again, if ever."""
     timer.attempts += 1
-    timer.error = f"{type(error).__name__}: {error}"
+    timer.error = told_of(error)
     now = conf.now(using)
     if timer.attempts >= ATTEMPTS:
         timer.parked_at = to_micros(now)

@@ -10,7 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django_fsm.signals import pre_transition
 
+from stockflow.models import PeriodicRun
+from stockflow.scheduling import register
 from stockflow.scheduling.decays import fire_due
+from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, run_due
 from tests.crm.models import Chain, Fading, Rep
 from tests.stockflow.reading import assert_whole, timers_of, trail
@@ -192,3 +195,52 @@ def test_what_a_method_asks_of_the_database_in_vain(time: Clock) -> None:
     timer = timers_of(bad)["state"]
     assert timer.error == "OperationalError: canceling statement due to lock timeout"
     assert timer.parked_at is not None
+
+
+class Mute(Exception):
+    """Cannot say what is wrong."""
+
+    def __str__(self) -> str:
+        raise TypeError("no message")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        pytest.param(ValueError("a\0b"), r"ValueError: a\0b", id="a-nul"),
+        pytest.param(Mute(), "Mute: it cannot say what is wrong.", id="no-message"),
+    ],
+)
+def test_an_error_that_no_database_keeps(error: Exception, text: str, time: Clock) -> None:
+    """It is kept in words, and the others happen."""
+    bad, good = Chain.objects.create(), Chain.objects.create()
+
+    def fail(_: Any) -> None:
+        raise error
+
+    time.advance(DAY)
+    with failing(bad, "advance", fail):
+        counts = tried(time, 1)
+
+    assert counts == [(1, 1)]
+    assert [trail(each)[1:] for each in (bad, good)] == [[], ["moved a>b"]]
+    assert timers_of(bad)["state"].error == text
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_job_says_what_no_database_keeps() -> None:
+    """Its result or error is kept in words, and the other jobs run."""
+
+    def fail() -> None:
+        raise ValueError("a\0b")
+
+    register("daily", lambda: "a\0b\udcff", name="told")
+    register("daily", fail, name="failed")
+    register("daily", lambda: "good", name="good")
+    runs = list(run_jobs())
+    kept = PeriodicRun.objects.order_by("id").values_list("name", "result", "error")
+
+    assert [name for name, _, _ in kept] == ["told", "failed", "good"]
+    assert [result for _, result, _ in kept] == [r"a\0b\udcff", "", "good"]
+    assert r"ValueError: a\0b" in kept[1][2]
+    assert all(run.ended_at for run in runs)
