@@ -10,15 +10,11 @@ from stockflow.domain.instants import require_instant
 from stockflow.domain.machine import Machine
 from stockflow.errors import InvalidDeclaration
 from stockflow.machines import machine_of
-from stockflow.settling import is_too_late
+from stockflow.settling import Turns, is_too_late, looping
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
     from stockflow.fields import StockField
-
-STEPS = 1_000
-"""More decays than this in a row are taken for a loop."""
-
 
 Dated = list[tuple[Decay, datetime | None]]
 """The decays of a state, and when each is due."""
@@ -43,10 +39,10 @@ def _follow(instance: Any, field: "StockField", at: datetime) -> str:
     known, machine = instance.__dict__, machine_of(type(instance), field.name)
     state, due_at = str(known[field.name]), known[field.due_name]
     decay = deferring.due_decay(instance, field) if due_at is not None else None
-    last, others = instance.stock_changed_at, None
-    for _ in range(STEPS):
-        if decay is None or due_at is None or due_at > at:
-            return state
+    last, others, turns = instance.stock_changed_at, None, Turns()
+    while decay is not None and due_at is not None and due_at <= at:
+        if turns.are_looping(due_at):
+            raise looping(instance, decay, due_at)
         if is_too_late(instance, field, decay, due_at):
             return state
         last = max(last or due_at, due_at)
@@ -58,10 +54,7 @@ def _follow(instance: Any, field: "StockField", at: datetime) -> str:
         else:
             return state
         decay, due_at = _first(others, last)
-    raise StockflowError(
-        f"{instance._meta.label} {instance.pk!r} would have {STEPS} decays in a row: does a chain of "
-        "decays loop without delay?"
-    )
+    return state
 
 
 def _scheduled(instance: Any, field: "StockField") -> Dated:

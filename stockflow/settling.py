@@ -20,8 +20,30 @@ from stockflow.tables import ScheduledTransition
 if TYPE_CHECKING:
     from stockflow.fields import StockField
 
-STEPS_AT_ONCE = 1000
-"""More decays than this in one settling are taken for a loop."""
+TURNS_AT_ONE_INSTANT = 100
+"""More decays of one object at one instant than this are taken for a loop."""
+
+
+class Turns:
+    """How many decays of one object come at one instant.
+
+    Attributes:
+        at: The instant of the last one.
+        count: How many came then.
+    """
+
+    __slots__ = ("at", "count")
+
+    def __init__(self) -> None:
+        self.at: datetime | None = None
+        self.count = 0
+
+    def are_looping(self, at: datetime) -> bool:
+        """Count one at the instant *at*; whether there are too many."""
+        if at != self.at:
+            self.at, self.count = at, 0
+        self.count += 1
+        return self.count > TURNS_AT_ONE_INSTANT
 
 
 def due(instance: Any, field: "StockField", since: datetime) -> datetime | None:
@@ -43,20 +65,27 @@ def settle(instance: Any, until: datetime) -> int:
     """
     blocked: set[str] = set()
     unsaved: dict[str, Any] = {}
+    turns, steps = Turns(), 0
     try:
-        for step in range(STEPS_AT_ONCE):
-            overdue = first_overdue(instance, until, blocked)
-            if overdue is None:
-                return step
-            unsaved = unsaved or _set_aside(instance)
+        while overdue := first_overdue(instance, until, blocked):
             due_at, field, decay = overdue
+            if turns.are_looping(due_at):
+                raise looping(instance, decay, due_at)
+            unsaved = unsaved or _set_aside(instance)
             if apply(instance, field, decay, due_at) not in DONE:
                 blocked.add(field.name)
+            steps += 1
     finally:
         instance.__dict__.update(unsaved)
-    raise StockflowError(
-        f"{instance._meta.label} {instance.pk!r} had {STEPS_AT_ONCE} decays in a row, the last one "
-        f"{decay.transition!r} at {due_at.isoformat()}: does a chain of decays loop without delay?"
+    return steps
+
+
+def looping(instance: Any, decay: Decay, due_at: datetime) -> StockflowError:
+    """Return the error that says that *decay* comes again and again at *due_at*."""
+    return StockflowError(
+        f"{instance._meta.label} {instance.pk!r} has more than {TURNS_AT_ONE_INSTANT} decays at "
+        f"{due_at.isoformat()}, {decay.transition!r} among them: does a chain of decays loop without "
+        "delay?"
     )
 
 

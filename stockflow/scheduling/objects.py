@@ -17,11 +17,8 @@ from stockflow.ledgers import ledger_of
 from stockflow.scheduling import parking
 from stockflow.scheduling.locking import Timer
 from stockflow.scheduling.outcomes import Chunk
-from stockflow.settling import Became
+from stockflow.settling import TURNS_AT_ONE_INSTANT, Became, Turns
 from stockflow.tables import ScheduledTransition
-
-TURNS_AT_ONE_INSTANT = 100
-"""More decays of one object at one instant than this are taken for a loop."""
 
 
 class Decaying(Loaded):
@@ -29,16 +26,14 @@ class Decaying(Loaded):
 
     Attributes:
         timers: By field, those that may be fired: as they were when it was locked.
-        at: The instant of its last turn.
-        turns: How many it had then.
+        turns: How many it had at the instant of the last one.
     """
 
-    __slots__ = ("at", "timers", "turns")
+    __slots__ = ("timers", "turns")
 
     def __init__(self, row: Any, timers: dict[str, Timer]) -> None:
         super().__init__(row)
-        self.timers, self.turns = timers, 0
-        self.at: datetime | None = None
+        self.timers, self.turns = timers, Turns()
 
     def known_timer(self, field: str) -> Timer | None:
         """Return the timer of *field*; None if a method saved the object, and with it its timers."""
@@ -62,13 +57,6 @@ class Decaying(Loaded):
             if found is None or due_at < found[0]:
                 found = due_at, field
         return found
-
-    def is_looping(self, at: datetime) -> bool:
-        """Count a turn at the instant *at*; whether there are too many."""
-        if at != self.at:
-            self.at, self.turns = at, 0
-        self.turns += 1
-        return self.turns > TURNS_AT_ONE_INSTANT
 
 
 class Objects:
@@ -139,7 +127,7 @@ class Objects:
 
     def _apply(self, one: Decaying, due_at: datetime, field: Any) -> None:
         row, timer, known = one.row, one.timers[field.name], one.known_timer(field.name)
-        if one.is_looping(due_at):
+        if one.turns.are_looping(due_at):
             self._leave(one, timer, due_at, _LOOP)
             return
         decay = deferring.due_decay(row, field, known and known.transition)

@@ -12,7 +12,7 @@ from stockflow.models import ScheduledTransition
 from stockflow.moments import SCHEDULE
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Chain, Lead, Loop, Order
+from tests.crm.models import BigLead, Chain, Lead, Loop, Order, Pulse
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, events_of, last_event, micros, timers_of, trail
 
@@ -472,11 +472,28 @@ def test_a_failing_decay_fails_the_call_that_settles_it(time: Clock) -> None:
 
 
 def test_a_loop_without_delay_is_refused(time: Clock) -> None:
-    """A thousand decays in a row are taken for a loop."""
+    """A hundred decays at one instant are taken for a loop."""
     loop = Loop.objects.create()
     time.advance(DAY)
-    with pytest.raises(StockflowError, match=r"1000 decays in a row.*loop without delay"):
+    with pytest.raises(StockflowError, match=r"more than 100 decays at .*loop without delay"):
         loop.stop()
+
+
+def test_a_long_chain_with_delays_is_no_loop(time: Clock) -> None:
+    """An object that nobody fired for six weeks is settled by a call, as the schedule would."""
+    called, foreseen = Pulse.objects.create(), Pulse.objects.create()
+    time.advance(42 * DAY + timedelta(minutes=30))
+    state = foreseen.effective_state()
+    called.stop()
+    called.save()
+    fire()
+    foreseen.refresh_from_db()
+
+    clocks = [entry.clock_version for entry in called.stock_history()[1:-1]]
+    assert clocks == list(range(1, 42 * 24 + 1))
+    assert trail(called)[-1] == "moved ebb>stopped"
+    assert_whole(called)
+    assert (foreseen.state, state) == ("ebb", "ebb")
 
 
 def test_a_loop_without_delay_does_not_hang_the_schedule(time: Clock) -> None:
