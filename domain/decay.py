@@ -26,12 +26,14 @@ class Attribute:
     """A delay that each object says itself, in one of its attributes.
 
     That is a length, a due instant, None for never, or a whole number whose unit is the last
-    word of the attribute's name, such as ``trial_days``.
+    word of the attribute's name, such as ``trial_days``. Hours and less are true lengths, however
+    many; days and more are counted on the wall clock.
     """
 
     name: str
 
-    UNITS: ClassVar = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
+    EXACT: ClassVar = ("seconds", "minutes", "hours")
+    UNITS: ClassVar = (*EXACT, "days", "weeks", "months", "years")
 
     @property
     def unit(self) -> str | None:
@@ -46,10 +48,12 @@ class Attribute:
         >>> Attribute("trial_days")(SimpleNamespace(trial_days=14))
         relativedelta(days=+14)
         """
-        value = getattr(subject, self.name)
-        if isinstance(value, int) and self.unit is not None:
-            return relativedelta(**{self.unit: value})  # type: ignore[arg-type]  # names of lengths
-        return value  # type: ignore[no-any-return]  # what it is, is checked where it is used
+        value, unit = getattr(subject, self.name), self.unit
+        if not isinstance(value, int) or unit is None:
+            return value  # type: ignore[no-any-return]  # what it is, is checked where it is used
+        if unit in self.EXACT:  # a relativedelta would make 24 hours a day
+            return timedelta(**{unit: value})
+        return relativedelta(**{unit: value})  # type: ignore[arg-type]  # names of lengths
 
 
 Delay = Length | Calendar | Callable[[Any], "Length | datetime | None"]
@@ -94,7 +98,8 @@ class Decay:
 
         A calendar length is added in the decay's zone (UTC without one), month ends clipped:
         31 January and one month is the last day of February. Years to days count on the wall
-        clock, hours and less are true lengths. What would be due before *since* is due at *since*.
+        clock, hours and less are true lengths; but a relativedelta makes each 24 hours a day as soon
+        as it is written, so that many hours are to be given as a timedelta. What would be due before *since* is due at *since*.
 
         >>> decay = Decay("cool", "hot", relativedelta(months=1))
         >>> decay.due_at(datetime(2026, 1, 31, tzinfo=UTC), None).isoformat()

@@ -1,14 +1,16 @@
 """When a decay is due."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockflow.domain.decay import Decay, earliest
+from stockflow.domain.decay import Attribute, Decay, earliest
 from stockflow.domain.errors import InvalidDelay
 
 SINCE = datetime(2026, 1, 31, tzinfo=UTC)
@@ -36,6 +38,23 @@ def test_due_at(delay: Any, due: str) -> None:
 
     assert found is not None
     assert found.isoformat() == due
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hours"),
+    [
+        pytest.param("grace_hours", 48, 48, id="hours"),
+        pytest.param("grace_minutes", 48 * 60, 48, id="minutes"),
+        pytest.param("grace_seconds", 48 * 3600, 48, id="seconds"),
+        pytest.param("grace_days", 2, 47, id="days-on-the-wall-clock"),
+    ],
+)
+def test_a_number_of_hours_is_true_time(name: str, value: int, hours: int) -> None:
+    """Over the spring change of Berlin's clocks, where two days have an hour less."""
+    since = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    decay = Decay("cool", "hot", Attribute(name), zone=ZoneInfo("Europe/Berlin"))
+
+    assert decay.due_at(since, SimpleNamespace(**{name: value})) == since + timedelta(hours=hours)
 
 
 def test_never() -> None:
