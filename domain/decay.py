@@ -107,17 +107,30 @@ class Decay:
 
         Raises:
             InvalidDelay: If the delay is a function or a rule and gives anything else, or an
-                instant without time zone.
+                instant without time zone, or if no calendar reaches so far.
         """
         since = since.astimezone(UTC)  # else Python adds a length to what a wall clock shows
-        length: Any = self.delay
-        if type(length) is timedelta:  # the usual one first
-            return max(since, since + length)
+        try:
+            if type(self.delay) is timedelta:  # the usual one first
+                return max(since, since + self.delay)
+            return self._counted(since, self._given(since, subject))
+        except OverflowError as error:
+            raise InvalidDelay(
+                f"The delay of {self.transition!r} from {self.source!r}, counted from "
+                f"{since.isoformat()}, leads out of the years 1 to 9999: give a shorter one, or None "
+                "for never."
+            ) from error
+
+    def _given(self, since: datetime, subject: Any) -> Any:
+        given: Any = self.delay
         if self.needs_subject:  # asked first: whether it is a Calendar takes long to find out
-            if isinstance(length, Calendar):
-                length = length.due_at(since, subject)
-            elif callable(length):
-                length = length(subject)
+            if isinstance(given, Calendar):
+                return given.due_at(since, subject)
+            if callable(given):
+                return given(subject)
+        return given
+
+    def _counted(self, since: datetime, length: Any) -> datetime | None:
         if length is None:
             return None
         if isinstance(length, datetime):
@@ -147,6 +160,9 @@ def add_calendar(since: datetime, length: relativedelta, zone: tzinfo) -> dateti
     >>> before = datetime(2026, 3, 28, 12, tzinfo=UTC)
     >>> add_calendar(before, relativedelta(days=1), ZoneInfo("Europe/Berlin")).isoformat()
     '2026-03-29T11:00:00+00:00'
+
+    Raises:
+        OverflowError: If it is out of the years 1 to 9999.
     """
     exact = timedelta(
         hours=length.hours,
@@ -156,7 +172,10 @@ def add_calendar(since: datetime, length: relativedelta, zone: tzinfo) -> dateti
     )
     days = copy(length)
     days.hours = days.minutes = days.seconds = days.microseconds = 0
-    local = since.astimezone(zone).replace(tzinfo=None) + days
+    try:
+        local = since.astimezone(zone).replace(tzinfo=None) + days
+    except ValueError as error:  # what dateutil says of a year that is none
+        raise OverflowError(str(error)) from error
     return local.replace(tzinfo=zone, fold=0).astimezone(UTC) + exact
 
 

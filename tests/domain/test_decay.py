@@ -1,6 +1,6 @@
 """When a decay is due."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -69,6 +69,26 @@ def test_what_is_no_delay_is_refused(given_: Any) -> None:
     """The text names the transition, the state and what to give."""
     with pytest.raises(InvalidDelay, match=r"delay of 'cool' from 'hot' gave .*: give a timedelta"):
         Decay("cool", "hot", lambda _: given_).due_at(SINCE, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((f"grace_{unit}", sign * 10**9) for unit in ("days", "weeks", "months", "years")
+          for sign in (1, -1)),
+        *((f"grace_{unit}", 10**18) for unit in ("seconds", "minutes", "hours")),
+        ("grace", timedelta.max),
+        ("grace", relativedelta(years=8000)),
+        ("grace", datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", [None, ZoneInfo("Europe/Berlin")], ids=["utc", "berlin"])
+def test_what_no_calendar_reaches_is_refused(name: str, value: Any, zone: ZoneInfo | None) -> None:
+    """As any delay that is none: the text names the transition, the state and what to give."""
+    decay = Decay("cool", "hot", Attribute(name), zone=zone)
+
+    with pytest.raises(InvalidDelay, match=r"delay of 'cool' from 'hot', .* give a shorter one"):
+        decay.due_at(SINCE, SimpleNamespace(**{name: value}))
 
 
 @given(since=INSTANTS, months=st.integers(0, 600))

@@ -12,7 +12,7 @@ from stockflow.models import ScheduledTransition
 from stockflow.moments import SCHEDULE
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Chain, Lead, Loop, Order, Pulse
+from tests.crm.models import BigLead, Chain, Lead, Loop, Order, Pulse, Trial
 from tests.fence.down import fence_down
 from tests.stockflow.reading import assert_whole, events_of, last_event, micros, timers_of, trail
 
@@ -278,6 +278,15 @@ def test_a_delay_that_is_no_delay_is_refused(time: Clock) -> None:
         Order.objects.create(deadline=datetime(2026, 5, 1))
 
     assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("days", [10**9, 4_000_000])
+def test_a_delay_that_no_calendar_reaches_is_refused(days: int) -> None:
+    """Nothing is written, and the text says what to give."""
+    with pytest.raises(InvalidDelay, match=r"The delay of 'end' from 'trying', .*a shorter one"):
+        Trial.objects.create(trial_days=days)
+
+    assert not Trial.objects.exists()
 
 
 def test_the_earliest_of_several_decays_wins(time: Clock) -> None:
