@@ -99,7 +99,8 @@ class Decay:
         A calendar length is added in the decay's zone (UTC without one), month ends clipped:
         31 January and one month is the last day of February. Years to days count on the wall
         clock, hours and less are true lengths; but a relativedelta makes each 24 hours a day as soon
-        as it is written, so that many hours are to be given as a timedelta. What would be due before *since* is due at *since*.
+        as it is written, so that many hours are to be given as a timedelta. What would be due
+        before *since* is due at *since*.
 
         >>> decay = Decay("cool", "hot", relativedelta(months=1))
         >>> decay.due_at(datetime(2026, 1, 31, tzinfo=UTC), None).isoformat()

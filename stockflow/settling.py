@@ -58,7 +58,7 @@ def settle(instance: Any, until: datetime) -> int:
 
     At exactly a due instant what is called wins.
 
-    A decay that is held back stays overdue, and its field is left as it is.
+    A decay that is held back, or parked for a person, stays overdue, and its field is left as it is.
 
     Returns:
         How many decays were applied.
@@ -66,6 +66,8 @@ def settle(instance: Any, until: datetime) -> int:
     blocked: set[str] = set()
     unsaved: dict[str, Any] = {}
     turns, steps = Turns(), 0
+    if first_overdue(instance, until):  # else nobody is asked
+        blocked |= _parked(instance)
     try:
         while overdue := first_overdue(instance, until, blocked):
             due_at, field, decay = overdue
@@ -78,6 +80,13 @@ def settle(instance: Any, until: datetime) -> int:
     finally:
         instance.__dict__.update(unsaved)
     return steps
+
+
+def _parked(instance: Any) -> set[str]:
+    """Return the fields whose decays wait for a person, who may well call something else."""
+    timers = ScheduledTransition.objects.using(instance._state.db or "default")
+    parked = timers.filter(lifecycle=instance.stock_lifecycle, parked_at__isnull=False)
+    return set(parked.values_list("field", flat=True))
 
 
 def looping(instance: Any, decay: Decay, due_at: datetime) -> StockflowError:

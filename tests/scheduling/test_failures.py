@@ -244,3 +244,46 @@ def test_a_job_says_what_no_database_keeps() -> None:
     assert [result for _, result, _ in kept] == [r"a\0b\udcff", "", "good"]
     assert r"ValueError: a\0b" in kept[1][2]
     assert all(run.ended_at for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        pytest.param(lambda one: (one.stop(), one.save()), "moved a>stopped", id="call"),
+        pytest.param(lambda one: one.delete(), "left a>", id="delete"),
+        pytest.param(lambda _: Chain.objects.all().delete(), "left a>", id="bulk-delete"),
+        pytest.param(lambda _: Chain.objects.transition("stop"), "moved a>stopped", id="bulk"),
+    ],
+)
+def test_a_parked_decay_holds_up_nobody_who_calls(
+    time: Clock, act: Callable[[Any], object], kind: str
+) -> None:
+    """It waits for a person, and that is one."""
+    one = Chain.objects.create(is_broken=True)
+    time.advance(DAY)
+    tried(time)
+    one.refresh_from_db()
+    act(one)
+
+    assert trail(one) == ["entered >a", kind]
+    assert timers_of(one) == {}
+
+
+def test_a_parked_decay_can_be_put_off_or_cancelled(time: Clock) -> None:
+    """Or, released, it is tried again before whatever is called."""
+    late, never, again = (Chain.objects.create(is_broken=True) for _ in range(3))
+    time.advance(DAY)
+    tried(time)
+    for one in (late, never, again):
+        one.refresh_from_db()
+    late.postpone_decay("advance", to=time.at + DAY)
+    never.cancel_decay("advance")
+    for one in (late, never):
+        one.save()
+        one.refresh_from_db()
+        assert_whole(one)
+    call_command("stockflow", "release")
+
+    assert (late.state_due_at, never.state_due_at) == (time.at + DAY, None)
+    with pytest.raises(ValueError, match="broken"):
+        again.stop()
