@@ -70,11 +70,14 @@ def _project(
 
 
 def _fold(folded: dict[str, int], database: str, stop: threading.Event) -> list[str]:
-    """Fold what is new into each of *folded*, and return what stopped: it holds up no other one."""
+    """Fold what is new into each of *folded*, and return what stopped: it holds up no other one.
+
+    Nor does another error: it is raised after all of them.
+    """
     from stockflow.projections import runner  # noqa: PLC0415  needs the app registry
     from stockflow.projections.folding import ProjectionStopped  # noqa: PLC0415  as above
 
-    errors: list[str] = []
+    errors, failed = list[str](), list[Exception]()
     for name in folded:
         try:
             for positions in runner.project(database, [name]):
@@ -83,6 +86,10 @@ def _fold(folded: dict[str, int], database: str, stop: threading.Event) -> list[
                     return errors  # each batch is committed: nothing is left half done
         except ProjectionStopped as error:
             errors.append(str(error))
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return errors
 
 

@@ -10,7 +10,7 @@ from stockflow.eventstore.sequencer import catch_up
 from stockflow.projections import base, checkpoints
 from stockflow.projections.attempts import is_of_the_database
 from stockflow.projections.base import Projection
-from stockflow.projections.folding import Folding, ProjectionStopped
+from stockflow.projections.folding import Folding
 from stockflow.projections.models import Generation, Status
 from stockflow.tables import STOCKFLOW
 
@@ -29,22 +29,23 @@ def fold_all(using: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
         How many positions each projection scanned, by name.
 
     Raises:
-        ProjectionStopped: The first one that stopped at an event, after all others were folded.
+        ProjectionStopped: If one stopped at an event; it is raised after all others were folded, as
+            any other error is.
     """
     folded: dict[str, int] = {}
     if connections[using].in_atomic_block:
         return folded
-    stopped: list[ProjectionStopped] = []
+    errors: list[Exception] = []
     for projection in base.named(using=using):
         folded[projection.name] = 0
         try:
             for positions in _project(projection, using, None):
                 folded[projection.name] += positions
-        except ProjectionStopped as error:
-            logger.exception("stockflow: a projection stopped")
-            stopped.append(error)
-    if stopped:
-        raise stopped[0]
+        except Exception as error:  # whatever it is, it holds up no other projection
+            logger.exception("stockflow: the projection %r was not folded", projection.name)
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return folded
 
 

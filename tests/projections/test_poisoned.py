@@ -397,6 +397,26 @@ def test_one_that_stops_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> No
     assert own.channel_days_served() == own.channel_days(events, "UTC")
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("fold", [runner.fold_all, lambda: call_command("stockflow", "project")])
+def test_no_error_holds_up_others(
+    monkeypatch: pytest.MonkeyPatch, fold: Callable[[], object]
+) -> None:
+    """A lock that one meets is raised after the others were folded."""
+    events = log()
+
+    def fails(*args: Any) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(own.Journeys, "handle", fails)
+    monkeypatch.setattr(base, "installed", dict(reversed(base.installed.items())))
+    with pytest.raises(OperationalError, match="database is locked"):
+        fold()
+
+    assert next(iter(base.installed)) == NAME
+    assert own.channel_days_served() == own.channel_days(events, "UTC")
+
+
 def test_the_command_says_who_stopped(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """`project` folds the others, `replay` leaves the old generation in place."""
     log()
