@@ -7,11 +7,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from stockflow.projections import calling, registry
+from stockflow.projections.base import UnknownProjection
 from stockflow.projections.entries import ActionsMixinBase
 from stockflow.projections.event_calls import EventCall
 from stockflow.projections.flow_admin import FlowAdmin
 from stockflow.projections.models import Generation, ParkedEvent
-from stockflow.projections.parking import release
+from stockflow.projections.parking import GenerationOutdated, release
 from stockflow.projections.sites import StockAndFlowAdminSite
 from stockflow.projections.stock_admin import SampledStockAdmin, StockAdmin
 from stockflow.projections.stocks import Stock
@@ -85,7 +86,11 @@ class ParkedEventAdmin(ParkedAdmin):
     @admin.action(description="Release the objects of the selected events", permissions=["release"])
     def release(self, request: HttpRequest, queryset: QuerySet[ParkedEvent]) -> None:
         """Fold all parked events of these objects, as now they can be."""
-        done = release(queryset)
+        try:
+            done = release(queryset)
+        except (UnknownProjection, GenerationOutdated) as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
         text = f"Folded {done.folded:,} parked events; {done.parked:,} are parked still."
         self.message_user(request, text, messages.WARNING if done.parked else messages.SUCCESS)
 

@@ -43,7 +43,10 @@ def _parked(
     if lifecycle is not None:
         chosen = chosen.filter(originator=lifecycle)
     if release:
-        done = parking.release(chosen)
+        try:
+            done = parking.release(chosen)
+        except (base.UnknownProjection, parking.GenerationOutdated) as error:
+            raise CommandError(str(error)) from None
         text = f"Folded {done.folded:,} parked events; {done.parked:,} are parked still."
         command.stdout.write(command.style.SUCCESS(text))
         return

@@ -4,13 +4,33 @@ from typing import NamedTuple
 
 from django.db import models, transaction
 
+from stockflow.domain.errors import StockflowError
 from stockflow.projections import base
 from stockflow.projections.attempts import attempt
 from stockflow.projections.base import Projection
-from stockflow.projections.models import Generation, ParkedEvent
+from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.scheduling.texts import told_of
 
-__all__ = ["Released", "release"]
+__all__ = ["GenerationOutdated", "Released", "release"]
+
+
+class GenerationOutdated(StockflowError):
+    """What is parked belongs to rows of another version or zone than the code's.
+
+    Attributes:
+        projection: The name of the projection.
+    """
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(projection)
+        self.projection = projection
+
+    def __str__(self) -> str:
+        return (
+            f"What is parked of {self.projection} belongs to rows of another version than the code's, "
+            "or to days of another zone, to which nothing is added. Run manage.py stockflow replay "
+            f"{self.projection}: it tries all events again."
+        )
 
 
 class Released(NamedTuple):
@@ -28,6 +48,8 @@ def release(parked: "models.QuerySet[ParkedEvent]") -> Released:
 
     Raises:
         UnknownProjection: If the projection is not in the code any more.
+        GenerationOutdated: If the rows are of another version than the code's; what was folded
+            before stays folded.
     """
     using, folded, left = parked.db, 0, 0
     objects = parked.order_by("generation", "originator").values_list("generation", "originator")
@@ -43,9 +65,11 @@ def _release(number: int, originator: str, using: str) -> Released:
     generation = Generation.objects.using(using).select_for_update().filter(pk=number).first()
     rows = ParkedEvent.objects.using(using).filter(generation=number, originator=originator)
     waiting = list(rows.order_by("position"))
-    if generation is None:
+    if generation is None or generation.status == Status.RETIRED:
         return Released(0, 0)
     projection = base.find(generation.projection)
+    if not projection.is_current(generation):
+        raise GenerationOutdated(projection.name)
     for done, one in enumerate(waiting):
         if not _fold(projection, generation, one, using):
             return Released(done, len(waiting) - done)

@@ -476,6 +476,37 @@ def test_the_admin_shows_and_releases(client: Client, monkeypatch: pytest.Monkey
     assert NAME in client.get("/admin/stockflow_projections/generation/").content.decode()
 
 
+def test_nothing_is_released_into_rows_of_another_version(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not added to by new code: command and admin say what to do."""
+    log()
+    list(runner.project(names=[NAME]))
+    monkeypatch.setattr(own.Journeys, "poisoned", set())
+    monkeypatch.setattr(own.Journeys, "version", 2)
+    text = "What is parked of tests.journeys belongs to rows of another version than the code's"
+    with pytest.raises(CommandError, match=text):
+        call_command("stockflow", "parked", "--release")
+    client.force_login(User.objects.create_superuser("ann"))
+    data = {"action": "release", "_selected_action": [ParkedEvent.objects.get(position=5).pk]}
+    address = "/admin/stockflow_projections/parkedevent/"
+    told = client.post(address, data, follow=True).content.decode()
+
+    assert "What is parked of tests.journeys" in told
+    assert ParkedEvent.objects.count() == 2
+    assert own.journeys_served()[str(BAD)] == "hot>"
+
+
+def test_what_is_parked_of_a_projection_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command says so."""
+    log()
+    list(runner.project(names=[NAME]))
+    monkeypatch.delitem(base.installed, NAME)
+
+    with pytest.raises(CommandError, match=r"There is no projection 'tests.journeys'"):
+        call_command("stockflow", "parked", "--release")
+
+
 def test_what_is_parked_of_a_generation_that_is_gone() -> None:
     """Nothing is folded for a generation that was dropped."""
     log()
