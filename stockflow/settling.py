@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import django_fsm
 
 from stockflow import conf, deferring
+from stockflow.bodies import is_empty
 from stockflow.contexts import Cause, Circumstances
 from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.errors import StockflowError
@@ -65,12 +66,13 @@ def settle(instance: Any, until: datetime) -> int:
     """
     blocked: set[str] = set()
     unsaved: dict[str, Any] = {}
-    turns, steps = Turns(), 0
-    if first_overdue(instance, until):  # else nobody is asked
-        blocked |= _parked(instance)
+    turns, steps, is_asked = Turns(), 0, False
     try:
         while overdue := first_overdue(instance, until, blocked):
             due_at, field, decay = overdue
+            if not is_asked and not is_empty(getattr(type(instance), decay.transition)):
+                is_asked, blocked = True, blocked | _parked(instance)
+                continue
             if turns.are_looping(due_at):
                 raise looping(instance, decay, due_at)
             unsaved = unsaved or _set_aside(instance)
@@ -83,7 +85,10 @@ def settle(instance: Any, until: datetime) -> int:
 
 
 def _parked(instance: Any) -> set[str]:
-    """Return the fields whose decays wait for a person, who may well call something else."""
+    """Return the fields whose decays wait for a person, who may well call something else.
+
+    Asked of the database where a method may fail: what is empty is settled in memory.
+    """
     timers = ScheduledTransition.objects.using(instance._state.db or "default")
     parked = timers.filter(lifecycle=instance.stock_lifecycle, parked_at__isnull=False)
     return set(parked.values_list("field", flat=True))

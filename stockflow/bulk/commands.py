@@ -1,24 +1,20 @@
 """A transition asked of many objects: what it needs, and whether SQL alone can make it."""
 
-import dis
 from dataclasses import dataclass
 from functools import cached_property
-from types import FunctionType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
-import django_fsm
 from django.contrib.auth import get_permission_codename
 from django.db import models
 from django.db.models.signals import post_save, pre_save
 from django_fsm.signals import post_transition, pre_transition
 
+from stockflow.bodies import is_empty
 from stockflow.domain.errors import UnknownTransition
 from stockflow.fields import StockField
 from stockflow.subjects import Subject, subject_of
 from stockflow.transitions import Extras
-
-_NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
-"""All that a function does that has no statement, or ``pass``, or a docstring, or ``...``."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Command:
             and type(self.field) is StockField
             and self._is_open_to_user
             and all(_is_plain(rule) for rule in self.rules)
-            and _is_empty(getattr(self.model, self.name))
+            and is_empty(getattr(self.model, self.name))
             and not is_observed(self.model)
             and not _has_transition_listeners(self.model)
             and _is_in_one_table(self.subject)
@@ -150,19 +146,6 @@ def _is_of_time(field: Any) -> bool:
 def _is_plain(rule: Any) -> bool:
     extras: Extras = rule.custom.get(Extras.KEY, Extras())
     return isinstance(rule.target, str) and extras.restarts_clock and not rule.conditions
-
-
-def _is_empty(method: Any) -> bool:
-    body = getattr(method, "__wrapped__", None)
-    if not isinstance(body, FunctionType) or not _is_the_decorators(method):
-        return False
-    takes_self_only = body.__code__.co_argcount == 1 and not body.__code__.co_kwonlyargcount
-    return takes_self_only and all(i.opname in _NOTHING for i in dis.get_instructions(body))
-
-
-def _is_the_decorators(method: Any) -> bool:
-    """Whether nothing was wrapped around what django-fsm made of the method."""
-    return isinstance(method, FunctionType) and method.__code__.co_filename == django_fsm.__file__
 
 
 def _has_transition_listeners(model: type[models.Model]) -> bool:
