@@ -86,10 +86,13 @@ def _detach(column: Any, instance: Any, using: str) -> None:
     update, wanted = Update(), {column.name: getattr(instance, column.target_field.attname)}
     column.remote_field.on_delete(update, column, (), using)
     for value in update.values:
-        for model in _tables(column.model):
-            rows: models.QuerySet[Any] = model._base_manager.using(using).filter(**wanted)
-            for keys in chunks.pages(rows, CHUNK):
-                _reclassify(rows, keys, column, value)
+        rows: models.QuerySet[Any] = column.model._base_manager.using(using).filter(**wanted)
+        for keys in chunks.pages(rows, CHUNK):
+            # What is found was committed with its children's rows, so none is taken for less.
+            left = keys
+            for model in _tables(column.model):
+                done = _reclassify(rows, model, left, column, value)
+                left = [key for key in left if key not in done]
 
 
 def _tables(model: type[models.Model]) -> list[type[models.Model]]:
@@ -99,12 +102,17 @@ def _tables(model: type[models.Model]) -> list[type[models.Model]]:
 
 
 def _reclassify(
-    queryset: "models.QuerySet[Any]", keys: Sequence[Any], column: Any, value: Any
-) -> None:
-    model, using = queryset.model, queryset.db
-    rows = list(chunks.lock(model, using, keys))
-    ours, name = chunks.matching(queryset, keys), chunks.key_name(model)
-    rows = [row for row in rows if getattr(row, name) in ours]
+    queryset: "models.QuerySet[Any]",
+    model: type[models.Model],
+    keys: Sequence[Any],
+    column: Any,
+    value: Any,
+) -> set[Any]:
+    """Reclassify those of *keys* that are objects of *model*; return which are."""
+    using, name = queryset.db, chunks.key_name(model)
+    locked = {getattr(row, name): row for row in chunks.lock(model, using, keys)}
+    ours = chunks.matching(queryset, [*locked])
+    rows = [row for key, row in locked.items() if key in ours]
     closed, loaded = _closed(model, using, rows), []
     for row in rows:
         one = Loaded(row)
@@ -118,6 +126,7 @@ def _reclassify(
             f"Another writer changed a {model._meta.label} whose {column.name} is being deleted, so "
             "nothing was deleted. Repeat it."
         )
+    return {*locked}
 
 
 def _closed(model: type[models.Model], using: str, rows: Sequence[Any]) -> dict[Any, int]:

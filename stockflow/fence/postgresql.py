@@ -12,8 +12,10 @@ from stockflow.fence import texts
 from stockflow.fence.sql import (
     Dialect,
     disagreement,
+    last_event,
     open_field,
     plainly_recorded,
+    readers,
     related_columns,
     unrecorded_relation,
 )
@@ -136,7 +138,10 @@ def _update(fenced: Fenced) -> str:
     if fenced.is_root:
         parts += [_unlinked(fenced), _unadopted(fenced)]
     told = _wrong_root(fenced) if fenced.is_root else _wrong_child(fenced)
-    return "\n".join([*parts, *(_refuse(f"EXISTS ({query})", text) for query in told)])
+    parts += [_refuse(f"EXISTS ({query})", text) for query in told]
+    if fenced.is_root:
+        parts += [_unread(fenced, column) for column in related_columns(fenced)]
+    return "\n".join(parts)
 
 
 def _unrisen(fenced: Fenced) -> str:
@@ -185,16 +190,23 @@ def _unadopted(fenced: Fenced) -> str:
 def _wrong_root(fenced: Fenced) -> list[str]:
     differs = disagreement(_SQL, fenced, "c", "c", is_leaving=True)
     known = "c.stock_lifecycle IS NOT NULL"
-    told = [f"SELECT 1 FROM ({_changes(fenced, fenced.columns)}) c WHERE {known} AND ({differs})"]
-    for column in related_columns(fenced):
-        changed = _changes(fenced, ("stock_lifecycle", "stock_version", column))
-        unrisen = (
-            f"SELECT stock_lifecycle, stock_version FROM ({changed}) x "
-            f"INTERSECT SELECT stock_lifecycle, stock_version FROM {_OLD}"
+    return [f"SELECT 1 FROM ({_changes(fenced, fenced.columns)}) c WHERE {known} AND ({differs})"]
+
+
+def _unread(fenced: Fenced, column: str) -> str:
+    """A changed foreign key: all open fields that read through it have events since the old version."""
+    changed, refusals = _changes(fenced, ("stock_lifecycle", column)), []
+    for name in readers(fenced, column):
+        last = last_event(_SQL, "c.stock_lifecycle", name)
+        wrong = (
+            "SELECT 1 FROM (SELECT c.stock_lifecycle, (SELECT e.version FROM "
+            f"({last}) e WHERE e.target IS NOT NULL) AS recorded_version, NULL::bigint AS old_version "
+            f"FROM ({changed}) c WHERE c.stock_lifecycle IS NOT NULL "
+            f"UNION ALL SELECT stock_lifecycle, NULL, stock_version FROM {_OLD}) x "
+            "GROUP BY stock_lifecycle HAVING max(recorded_version) <= max(old_version)"
         )
-        wrong = unrecorded_relation(_SQL, fenced, column, "c", "c")
-        told.append(f"SELECT 1 FROM ({unrisen}) c WHERE {known} AND ({wrong})")
-    return told
+        refusals.append(_refuse(f"EXISTS ({wrong})", texts.changed(fenced)))
+    return _guard(changed, "\n".join(refusals))
 
 
 def _wrong_child(fenced: Fenced) -> list[str]:

@@ -169,23 +169,25 @@ def related_columns(fenced: Fenced) -> dict[str, list[tuple[str, FacetPath]]]:
     return found
 
 
-def unrecorded_relation(dialect: Dialect, fenced: Fenced, column: str, row: str, root: str) -> str:
-    """Return when a changed foreign *column* was not recorded by those who read through it.
+def readers(fenced: Fenced, column: str) -> list[str]:
+    """Return the stock fields that read a facet through the foreign *column* of the table."""
+    return list(dict.fromkeys(name for name, _ in related_columns(fenced)[column]))
 
-    In the root's table a risen version shows it, so this asks only who is open to it; a
-    child's table has no version, so there the last event's value must be the relation's.
+
+def unrecorded_relation(dialect: Dialect, fenced: Fenced, column: str, row: str, root: str) -> str:
+    """Return when a changed foreign *column* of a child was not recorded by who reads through it.
+
+    In the root's table an event later than the old version shows it; a child's table has no
+    version, so there the last event's value must be the relation's.
     """
-    lifecycle = f"{root}.stock_lifecycle"
-    told = []
+    lifecycle, told = f"{root}.stock_lifecycle", []
     for name, path in related_columns(fenced)[column]:
-        if path.is_fixed and not fenced.is_root:
+        if path.is_fixed:
             continue  # fixed at entry: what stands behind it may change unrecorded
-        test = "e.target IS NOT NULL"
-        if not fenced.is_root:
-            seen = path.sql(dialect.vendor, dialect.quote)
-            seen = seen.replace("%s", f"{row}.{dialect.quote(column)}")
-            test = f"COALESCE({dialect.recorded(path)}, {seen}) <> {seen}"
+        seen = path.sql(dialect.vendor, dialect.quote)
+        seen = seen.replace("%s", f"{row}.{dialect.quote(column)}")
         told.append(
-            f"EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, name)}) e WHERE {test})"
+            f"EXISTS (SELECT 1 FROM ({last_event(dialect, lifecycle, name)}) e "
+            f"WHERE COALESCE({dialect.recorded(path)}, {seen}) <> {seen})"
         )
     return " OR ".join(told) or "1 = 0"

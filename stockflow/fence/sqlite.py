@@ -6,8 +6,10 @@ from stockflow.fence import texts
 from stockflow.fence.sql import (
     Dialect,
     disagreement,
+    last_event,
     open_field,
     plainly_recorded,
+    readers,
     related_columns,
     unrecorded_relation,
 )
@@ -126,11 +128,18 @@ def _wrong_root(fenced: Fenced) -> str:
         f"NEW.stock_lifecycle IS NOT NULL AND ({disagreement(_SQL, fenced, 'NEW', 'NEW', is_leaving=True)})",
     ]
     told += [
-        f"NEW.stock_lifecycle IS NOT NULL AND NEW.stock_version <= OLD.stock_version "
-        f"AND {_changed(fenced, (column,))} AND ({unrecorded_relation(_SQL, fenced, column, 'NEW', 'NEW')})"
+        f"NEW.stock_lifecycle IS NOT NULL AND {_changed(fenced, (column,))} "
+        f"AND ({' OR '.join(_stands_still(name) for name in readers(fenced, column))})"
         for column in related_columns(fenced)
     ]
     return " OR ".join(told)
+
+
+def _stands_still(field: str) -> str:
+    """Return when nothing was recorded of an open *field* since the row's old version."""
+    last = last_event(_SQL, "NEW.stock_lifecycle", field)
+    late = "e.target IS NOT NULL AND e.version <= OLD.stock_version"
+    return f"EXISTS (SELECT 1 FROM ({last}) e WHERE {late})"
 
 
 def _wrong_child(fenced: Fenced) -> str:

@@ -13,9 +13,11 @@ def inserted(fenced: Fenced) -> str:
 
 def changed(fenced: Fenced) -> str:
     """A row that the log does not know so."""
+    has_readers = fenced.facets.keys() - {field.name for field in fenced.fields}
+    each = f"{fenced}, loaded as the child that it is," if has_readers else str(fenced)
     return (
         f"stockflow: a state, facet or version in {fenced.table} would change without its event. "
-        f"Call the transition, or assign the facet, on each {fenced} and save() it; "
+        f"Call the transition, or assign the facet, on each {each} and save() it; "
         "a queryset's transition() does it for many."
     )
 

@@ -11,7 +11,7 @@ from django.db.models.signals import post_save, pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from stockflow import context
-from stockflow.bulk import detachment
+from stockflow.bulk import chunks, detachment
 from stockflow.errors import ConcurrentTransition
 from stockflow.testing import Clock
 from tests.bulk.test_sameness import forget
@@ -101,6 +101,24 @@ def test_letting_go_without_a_deletion() -> None:
         Mail.objects.update(source=None)
 
     assert trail(mail) == ["entered >open"]
+
+
+def test_a_child_that_is_created_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what it is, though it was there only when its parent's table was read."""
+    source, pages, made = Source.objects.create(name="ad"), chunks.pages, list[LongVisit]()
+    Visit.objects.create(source=source)
+
+    def pages_late(queryset: Any, size: int) -> Any:
+        if queryset.model is Visit and not made:
+            made.append(LongVisit.objects.create(source=source))
+        return pages(queryset, size)
+
+    monkeypatch.setattr(chunks, "pages", pages_late)
+    source.delete()
+    (visit,) = LongVisit.objects.all()
+
+    assert trail(visit, "pages") == ["entered >few", "reclassified few>few"]
+    assert_whole(visit)
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -214,6 +214,26 @@ def test_the_quick_look_sees_no_field_of_a_child() -> None:
     assert change(4) == 1
 
 
+def test_a_relation_that_is_recorded_for_one_field_only() -> None:
+    """Saved as its parent, a child's own field would go on with what the old relation led to."""
+    source = Source.objects.create(name="ad")
+    visit, other = (LongVisit.objects.create(source=source) for _ in range(2))
+    LongVisit.objects.create(source=source).delete(keep_parents=True)
+
+    def let_go(row: Visit) -> None:
+        row.source = None
+        row.save()
+
+    refused(
+        "a state, facet or version in crm_visit would change.*loaded as the child that it is",
+        lambda: let_go(Visit.objects.get(pk=visit.pk)),
+    )
+    for row in (Visit.objects.get(longvisit=None), LongVisit.objects.get(pk=visit.pk)):
+        let_go(row)
+        assert_whole(row)
+    works_without_the_fence(lambda: let_go(Visit.objects.get(pk=other.pk)))
+
+
 def test_a_lifecycle_whose_log_agrees() -> None:
     """Not even to a lifecycle in the same state and version is a row given away."""
     lamp = Lamp.objects.create()
