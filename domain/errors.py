@@ -16,6 +16,7 @@
     ├── InvalidWitness        a witness that is none, or is not signed by this project
     ├── UnknownProjection     no projection has that name
     ├── ProjectionStopped     a projection that can read no further before its error is mended
+    ├── CheckDisturbed        another check or replay came between a check and its end
     ├── GenerationOutdated    rows of another version, or zone, than the code's: not added to
     ├── ProjectionBehind      a projection that did not read far enough in time
     ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)

@@ -12,7 +12,7 @@ from stockflow.projections.entries import ActionsMixinBase
 from stockflow.projections.event_calls import EventCall
 from stockflow.projections.flow_admin import FlowAdmin
 from stockflow.projections.models import Generation, ParkedEvent
-from stockflow.projections.parking import GenerationOutdated, release
+from stockflow.projections.parking import GenerationOutdated, of_projections, release
 from stockflow.projections.sites import StockAndFlowAdminSite
 from stockflow.projections.stock_admin import SampledStockAdmin, StockAdmin
 from stockflow.projections.stocks import Stock
@@ -82,6 +82,9 @@ class ParkedEventAdmin(ParkedAdmin):
     ordering = ("generation", "position")
     fields = ("projection", "position", "event", "originator", "parked", "error")
     readonly_fields = ("parked",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ParkedEvent]:
+        return of_projections(super().get_queryset(request))
 
     @admin.action(description="Release the objects of the selected events", permissions=["release"])
     def release(self, request: HttpRequest, queryset: QuerySet[ParkedEvent]) -> None:

@@ -8,6 +8,9 @@ from django.db import models, transaction
 from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.tables import STOCKFLOW, Position
 
+CHECK = " (check)"
+"""How the name ends of a generation that is built only to be compared: no projection's name does."""
+
 DROPPED = 5000
 """How many rows of a retired generation are deleted in one transaction."""
 

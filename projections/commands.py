@@ -150,7 +150,7 @@ def _check(
 ) -> list[str]:
     from stockflow.projections import checkpoints  # noqa: PLC0415  as above
     from stockflow.projections.folding import ProjectionStopped  # noqa: PLC0415  as above
-    from stockflow.projections.replay import Comparison  # noqa: PLC0415  as above
+    from stockflow.projections.replay import CheckDisturbed, Comparison  # noqa: PLC0415  as above
 
     name = projection.name
     serving = checkpoints.serving(name, using=database)
@@ -162,8 +162,11 @@ def _check(
         return [f"What serves of {name} is {served}, which is not what the code counts: {remedy}"]
     comparison = Comparison(projection, serving, using=database)
     try:
-        read = _draw(comparison.run(), serving.position, f"Checking {name}", verbosity)
-    except ProjectionStopped as error:
+        read = _draw(
+            *(comparison.run(), serving.position, f"Checking {name}", verbosity),
+            interrupted="Interrupted. Nothing is changed; the same command begins anew.",
+        )
+    except (ProjectionStopped, CheckDisturbed) as error:
         return [str(error)]
     if comparison.number:
         remedy = f"differ from the log; run manage.py stockflow replay {name}."
@@ -177,7 +180,14 @@ def _check(
     return []
 
 
-def _draw(work: Iterator[int], total: int, what: str, verbosity: int) -> int:
+def _draw(
+    work: Iterator[int],
+    total: int,
+    what: str,
+    verbosity: int,
+    *,
+    interrupted: str = "Interrupted. The same command goes on from here.",
+) -> int:
     done, quiet = 0, None if verbosity else True  # None: draw only on a terminal
     # tqdm writes to sys.stderr: self.stderr would end each redraw with a newline.
     with tqdm(total=total, unit=" events", desc=what, disable=quiet) as bar:
@@ -187,7 +197,7 @@ def _draw(work: Iterator[int], total: int, what: str, verbosity: int) -> int:
                 bar.total = max(total, done)
                 bar.update(positions)
         except KeyboardInterrupt:
-            raise CommandError("Interrupted. The same command goes on from here.") from None
+            raise CommandError(interrupted) from None
     return done
 
 

@@ -34,7 +34,8 @@ def _parked(
     from stockflow.projections import base, parking  # noqa: PLC0415  needs the app registry
     from stockflow.projections.models import ParkedEvent  # noqa: PLC0415  as above
 
-    chosen = ParkedEvent.objects.using(database).order_by("generation", "position")
+    chosen = parking.of_projections(ParkedEvent.objects.using(database))
+    chosen = chosen.order_by("generation", "position")
     if names:
         try:
             chosen = chosen.filter(projection__in=[base.find(name).name for name in names])

@@ -8,10 +8,11 @@ from stockflow.domain.errors import StockflowError
 from stockflow.projections import base
 from stockflow.projections.attempts import attempt
 from stockflow.projections.base import Projection
+from stockflow.projections.checkpoints import CHECK
 from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.scheduling.texts import told_of
 
-__all__ = ["GenerationOutdated", "Released", "release"]
+__all__ = ["GenerationOutdated", "Released", "of_projections", "release"]
 
 
 class GenerationOutdated(StockflowError):
@@ -40,6 +41,11 @@ class Released(NamedTuple):
     parked: int
 
 
+def of_projections(parked: "models.QuerySet[ParkedEvent]") -> "models.QuerySet[ParkedEvent]":
+    """Narrow *parked* to what projections wait with: what a check set aside goes with the check."""
+    return parked.exclude(projection__endswith=CHECK)
+
+
 def release(parked: "models.QuerySet[ParkedEvent]") -> Released:
     """Fold the parked events of the objects that *parked* has some of, in order, as now they can be.
 
@@ -52,7 +58,11 @@ def release(parked: "models.QuerySet[ParkedEvent]") -> Released:
             before stays folded.
     """
     using, folded, left = parked.db, 0, 0
-    objects = parked.order_by("generation", "originator").values_list("generation", "originator")
+    objects = (
+        of_projections(parked)
+        .order_by("generation", "originator")
+        .values_list("generation", "originator")
+    )
     for generation, originator in list(objects.distinct()):
         with transaction.atomic(using=using):
             done = _release(generation, originator, using)
