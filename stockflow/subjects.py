@@ -88,14 +88,15 @@ def locked_rows(
 ) -> "models.QuerySet[Any]":
     """Return all rows of *model*, to be locked as a save locks them.
 
+    All: a base manager may hide some.
     With *skip_locked* those that somebody else has locked are left out.
 
     That is in the table that has the version: a child's own table locked first would
     deadlock with a save, which begins at the parent's.
     """
-    rows: models.QuerySet[Any] = model._base_manager.using(using)
+    rows: models.QuerySet[Any] = models.QuerySet(model, using=using)
     if not connections[using].features.has_select_for_no_key_update:
-        return rows.all()
+        return rows
     path = model._meta.get_path_to_parent(subject_of(model).table)
     of = "__".join(step.join_field.name for step in path) or "self"
     return rows.select_for_update(no_key=True, of=(of,), skip_locked=skip_locked)

@@ -63,7 +63,8 @@ def put_right(
     missing = timers.keys() - rows.keys()
     busy: set[UUID] = set()
     if missing and connections[using].features.has_select_for_update_skip_locked:
-        seen = model._base_manager.using(using).filter(stock_lifecycle__in=missing)
+        everyone: models.QuerySet[Any] = models.QuerySet(model, using=using)
+        seen = everyone.filter(stock_lifecycle__in=missing)
         busy = set(seen.values_list("stock_lifecycle", flat=True))
     for lifecycle in busy:
         chunk.busy |= {timer.id for timer in timers.pop(lifecycle).values()}

@@ -396,7 +396,7 @@ class Veiled(StockflowModel):
     class Meta:
         base_manager_name = "visible"
 
-    @transition(state, source="on", target="off")
+    @transition(state, source="on", target="off", after=timedelta(days=1))
     def off(self) -> None: ...
 
 

@@ -21,7 +21,7 @@ from stockflow.scheduling.decays import count_due, fire_due
 from stockflow.scheduling.outcomes import Chunk, Failure
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock
-from tests.crm.models import BigLead, Chain, DatedNotice, Fading, Lamp, Lead, Notice
+from tests.crm.models import BigLead, Chain, DatedNotice, Fading, Lamp, Lead, Notice, Veiled
 from tests.scheduling.ways import ByMethods, BySql, FromRows, Way
 from tests.stockflow.reading import assert_whole, last_event, micros, timers_of, trail
 
@@ -116,6 +116,20 @@ def test_a_row_that_changed_after_it_was_due(time: Clock) -> None:
 
     assert last_event(lamp).occurred_at == micros(changed_at)
     assert lamp.phase_since == changed_at
+
+
+@pytest.mark.usefixtures("way")
+def test_a_row_that_the_base_manager_hides(time: Clock) -> None:
+    """It decays like any other."""
+    veiled, seen = Veiled.objects.create(hidden=True), Veiled.objects.create()
+    time.advance(DAY)
+    chunks = fire()
+
+    assert sum(chunk.obsolete for chunk in chunks) == 0
+    for each in (veiled, seen):
+        assert trail(each)[1:] == ["moved on>off"]
+        assert timers_of(each) == {}
+        assert QuerySet(Veiled).filter(pk=each.pk, state="off", state_due_at=None).exists()
 
 
 @pytest.mark.usefixtures("way")
