@@ -21,7 +21,7 @@ from stockflow.scheduling.locking import put_right, timers_under_lock
 from stockflow.scheduling.objects import Decaying, Objects
 from stockflow.scheduling.outcomes import Chunk
 from stockflow.scheduling.setwise import Setwise
-from stockflow.subjects import locked_rows
+from stockflow.subjects import locked_rows, stock_fields
 from stockflow.tables import ScheduledTransition
 
 CHUNK = 2_000
@@ -203,12 +203,18 @@ def _fire_setwise(page: Page, using: str, chunk: Chunk) -> list[Waiting]:
     done: set[int] = set()
     first, limit = page.timers[0].due_at, to_micros(page.limit)
     for label in sorted(by_label):
-        app, _, name = label.partition(".")
-        model: Any = apps.all_models[app].get(name) if app in apps.all_models else None
+        model = _subject_named(label)
         if model is not None and uniform.is_uniform(model):
             done |= Setwise(model, using).fire(first, limit, by_label[label])
     chunk.fired += len(done)
     return [timer for timer in page.timers if timer.id not in done]
+
+
+def _subject_named(label: str) -> type[models.Model] | None:
+    """Return the model of that label; None if it is gone, or has no stock fields any more."""
+    app, _, name = label.partition(".")
+    model: Any = apps.all_models[app].get(name) if app in apps.all_models else None
+    return model if model is not None and stock_fields(model) else None
 
 
 def _by_model(
@@ -219,9 +225,9 @@ def _by_model(
     rows = ScheduledTransition.objects.using(using).filter(Among(F("id"), [t.id for t in timers]))
     named = rows.order_by("due_at", "id").values_list("id", "model", _LIFECYCLE)
     for timer, label, lifecycle in named if timers else ():
-        try:
-            model = apps.get_model(label)
-        except LookupError as error:
+        model = _subject_named(label)
+        if model is None:
+            error = LookupError(f"There is no model {label!r} with stock fields any more.")
             for one in ScheduledTransition.objects.using(using).filter(id=timer):
                 parking.fail(one, error, using, chunk)
             continue

@@ -10,12 +10,12 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django_fsm.signals import pre_transition
 
-from stockflow.models import PeriodicRun
+from stockflow.models import PeriodicRun, ScheduledTransition
 from stockflow.scheduling import register
 from stockflow.scheduling.decays import fire_due
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, run_due
-from tests.crm.models import Chain, Fading, Rep
+from tests.crm.models import Chain, Fading, Lamp, Rep
 from tests.stockflow.reading import assert_whole, timers_of, trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -287,3 +287,20 @@ def test_a_parked_decay_can_be_put_off_or_cancelled(time: Clock) -> None:
     assert (late.state_due_at, never.state_due_at) == (time.at + DAY, None)
     with pytest.raises(ValueError, match="broken"):
         again.stop()
+
+
+@pytest.mark.parametrize("label", ["crm.gone", "gone.gone", "crm.rep", "auth.user"])
+def test_a_timer_of_a_model_without_stock_fields(label: str, time: Clock) -> None:
+    """Its model is gone, or is there and has none any more: it is parked, and the others happen."""
+    bad, other, good = Chain.objects.create(), Lamp.objects.create(), Lamp.objects.create()
+    for each in (bad, other):
+        timers = ScheduledTransition.objects.filter(lifecycle=each.stock_lifecycle)
+        timers.update(model=label)
+    time.advance(DAY)
+    counts = tried(time)
+
+    assert counts == [(1, 2), (0, 2), (0, 2), (0, 2), (0, 2)]
+    assert trail(good)[1:] == ["moved on>off"]
+    for timer in (timers_of(bad)["state"], timers_of(other)["phase"]):
+        said = f"LookupError: There is no model {label!r} with stock fields any more."
+        assert (timer.error, timer.parked_at is None) == (said, False)
