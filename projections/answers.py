@@ -10,7 +10,7 @@ from stockflow.domain.instants import to_micros
 from stockflow.domain.intervals import Bucket, Grain, buckets
 from stockflow.domain.measures.changes import Value
 from stockflow.domain.measures.levels import in_order
-from stockflow.projections.frames import Framed
+from stockflow.projections.frames import Framed, with_facet
 
 if TYPE_CHECKING:
     from django.db import models
@@ -79,7 +79,7 @@ class Series(Answer[SeriesRow], Framed):
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that the rows have."""
-        return ("start", "end", "value") if self.by is None else ("start", "end", "value", self.by)
+        return with_facet(("start", "end", "value"), self.by)
 
 
 class Member(NamedTuple):

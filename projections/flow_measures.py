@@ -16,7 +16,7 @@ from stockflow.domain.measures.sums import DAY, Sums, sums
 from stockflow.projections.answers import Answer
 from stockflow.projections.belonging import within
 from stockflow.projections.facets import value_of
-from stockflow.projections.frames import Framed
+from stockflow.projections.frames import Framed, with_facet
 from stockflow.projections.measured import Cutting, MeasureSeries, Window, window
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class HazardSeries(Answer[HazardRow], Framed):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that the rows have."""
         usual = ("start", "end", "events", "exposure", "value", "low", "high", "is_partial")
-        return usual if self.by is None else (*usual, self.by)
+        return with_facet(usual, self.by)
 
     def over_time(self) -> "HazardSeries":
         """Return the hazard of the whole range: all events over all exposure."""

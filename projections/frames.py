@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+def with_facet(usual: tuple[str, ...], by: str | None) -> tuple[str, ...]:
+    """Return the names of *usual* columns and, where rows are split, of the facet's.
+
+    That is its lookup, or ``facet`` where one of the others is called so.
+    """
+    return usual if by is None else (*usual, "facet" if by in usual else by)
+
+
 class Framed(Iterable[Any]):
     """Rows that turn into frames: one column for each of *columns*, times in UTC."""
 

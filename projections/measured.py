@@ -15,7 +15,7 @@ from stockflow.domain.measures.sums import Sums, sums
 from stockflow.projections import query
 from stockflow.projections.answers import Answer, begun, bounds_of
 from stockflow.projections.facets import By, lookup_of, value_of
-from stockflow.projections.frames import Framed
+from stockflow.projections.frames import Framed, with_facet
 from stockflow.projections.statements import Holds, Known, check_keywords
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class MeasureSeries(Answer[MeasureRow], Framed):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that the rows have."""
         usual = ("start", "end", "value", "is_partial")
-        return usual if self.by is None else (*usual, self.by)
+        return with_facet(usual, self.by)
 
     def over_time(self) -> "MeasureSeries":
         """Return the measure of the whole range as one bucket, made of its parts.

@@ -14,7 +14,7 @@ from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.peaks import Extremes, Run, within
 from stockflow.projections.answers import Answer, begun, bounds_of
 from stockflow.projections.facets import lookup_of
-from stockflow.projections.frames import Framed
+from stockflow.projections.frames import Framed, with_facet
 from stockflow.projections.measured import Countable, Cutting, known_of
 from stockflow.projections.query import BEGINNING, BETWEEN, BUCKET, bound_values
 from stockflow.projections.statements import Holds, Statement, run, vendor_of
@@ -68,7 +68,7 @@ class ExtremeSeries(Answer[ExtremeRow], Framed):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that the rows have."""
         usual = ("start", "end", "peak", "low", "is_partial")
-        return usual if self.by is None else (*usual, self.by)
+        return with_facet(usual, self.by)
 
     def over_time(self) -> "ExtremeSeries":
         """Return the peak of the peaks and the low of the lows, for each facet value."""

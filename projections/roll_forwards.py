@@ -9,7 +9,7 @@ from stockflow.domain.measures.levels import in_order
 from stockflow.domain.measures.sums import Sums
 from stockflow.projections.answers import Answer
 from stockflow.projections.facets import value_of
-from stockflow.projections.frames import Framed
+from stockflow.projections.frames import Framed, with_facet
 from stockflow.projections.measured import Cutting, Window, window
 from stockflow.projections.rows_now import live_counts
 
@@ -79,7 +79,7 @@ class RollForward(Answer[RollForwardRow], Framed):
             *(f"out: {slug}" for slug in self.flows_out),
             *("other out", "reclassified", "adjusted", "closing", "unexplained", "is_partial"),
         )
-        return usual if self.by is None else (*usual, self.by)
+        return with_facet(usual, self.by)
 
     def _flat(self) -> list[Sequence[Any]]:
         return [

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from stockflow.projections.answers import Answer
-from stockflow.projections.frames import Framed
+from stockflow.projections.frames import Framed, with_facet
 from stockflow.projections.statements import Holds
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
@@ -30,7 +30,7 @@ class Table(Answer[Row], Framed):
         super().__init__(rows, *holds)
         self.units, self.by = dict(units), by
         names = tuple(field for field in fields if field != "facet")
-        self._columns = names if by is None else (*names, by)
+        self._columns = with_facet(names, by)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -262,6 +262,17 @@ class Pulse(StockflowModel):
     def stop(self) -> None: ...
 
 
+class Parcel(StockflowModel):
+    """Facets that are called as columns of answers are."""
+
+    value = models.IntegerField(default=1)
+    size = models.CharField(max_length=10, default="small")
+    state = StockField(default="here", facets=["value", "size"])
+
+    @transition(state, source="here", target="gone")
+    def send(self) -> None: ...
+
+
 class Fading(StockflowModel):
     """Three decays in a row, each the same to every object, and a user who may act in between."""
 

@@ -20,7 +20,7 @@ from stockflow.projections import Flow, Stock
 from stockflow.projections.measured import MeasureSeries
 from stockflow.projections.roll_forwards import roll_forward
 from stockflow.testing import clock
-from tests.crm.models import Lead
+from tests.crm.models import Lead, Parcel
 from tests.projections.brute import Brute, by_channel, whole
 from tests.projections.histories import NOW, START, STATES, event, histories, logged, quick
 
@@ -302,6 +302,32 @@ def test_rows_become_frames(declared: Any) -> None:
     assert polars["channel"].to_list() == ["web", "not recorded"] * 2
     assert pandas["value"].tolist() == polars["value"].to_list() == [1] * 4
     assert str(pandas["start"].dt.tz) == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "facet", "values"),
+    [
+        ("series", "value", [7, 8]),
+        ("closing", "value", [7, 8]),
+        ("hazard", "value", [7, 8]),
+        ("retention", "size", ["big", "small"]),
+    ],
+)
+def test_a_facet_named_as_a_column_is_another(
+    declared: Any, name: str, facet: str, values: list[Any]
+) -> None:
+    """One of two columns of one name would be lost in a frame."""
+    here = Stock("here", Parcel.state, states=["here"])
+    asked = Flow("sending", sources=[here], sinks=[None]) if name == "hazard" else here
+    Parcel.objects.create(value=7)
+    Parcel.objects.create(value=8, size="big")
+    day = timedelta(days=1)
+    found = getattr(asked, name)(NOW - day, NOW + day, every=2 * day, by=facet)
+    pandas, polars = found.to_pandas(), found.to_polars()
+
+    assert list(pandas.columns) == polars.columns == list(found.columns)
+    assert pandas["facet"].tolist() == polars["facet"].to_list() == values
+    assert pandas[facet].tolist() == [getattr(row, facet) for row in found]
 
 
 def test_weeks_begin_as_the_settings_say(declared: Any, settings: Any) -> None:
