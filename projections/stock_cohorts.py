@@ -76,10 +76,10 @@ class StockCohorts:
         """Return for the objects that first came in each bucket how many were there later.
 
         One row for each cohort: at the end of its own bucket, the next one's and so forth, or
-        with *or_after* at that end or any time after it. Ends that have not come yet are None.
-        An adopted object is of no cohort.
+        with *or_after* at that end or any time after it, until now. Ends that have not come yet
+        are None. An adopted object is of no cohort.
         """
-        seen = observe(self, start, end, cutting)
+        seen = observe(self, start, end, cutting, later=timedelta.max if or_after else timedelta(0))
         groups, until = _lives_by_value(seen), to_micros(seen.now)
         edges = [bound.start for bound in seen.bounds]
         edges += [to_micros(bound.bucket.end) for bound in seen.bounds[-1:]]
@@ -187,7 +187,10 @@ def _check_conversion(stock: Countable, to: Countable, within: timedelta) -> Non
 def _lives_by_value(seen: Observed) -> dict[Value, Lives]:
     """Return the stays of each object in order, by the facet value with which it first came."""
     found: dict[Value, Lives] = {} if seen.lookup else {None: {}}
+    until = max(seen.edges, default=0)
     for key, own in by_object(seen.spells).items():
+        if own[0].entered >= until:  # of no bucket: it was asked for what came after
+            continue
         found.setdefault(seen.value_of(own[0].facets), {})[key] = own
     return found
 

@@ -3,11 +3,13 @@
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockflow.domain.cells import encode_facets
 from stockflow.domain.errors import InvalidInstant, InvalidMeasure
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.domain.measures.spells import quantile
@@ -21,6 +23,7 @@ from tests.projections.histories import (
     NOW,
     START,
     STATES,
+    event,
     histories,
     instants,
     logged,
@@ -210,22 +213,33 @@ def test_lifecycle_is_brute_force(
 
 
 @quick
-@given(events=histories, states=states, or_after=st.booleans())
+@given(
+    events=histories,
+    states=states,
+    or_after=st.booleans(),
+    days=st.sampled_from([2, (END - FIRST).days]),
+)
 def test_retention_is_brute_force(
-    declared: Any, events: list[Event], states: set[str], or_after: bool
+    declared: Any, events: list[Event], states: set[str], or_after: bool, days: int
 ) -> None:
-    """Of those who first came in a bucket, who is there at its end and at later ones."""
+    """Of those who first came in a bucket, who is there at its end and at later ones, or after."""
     now = START + timedelta(days=6)
     stock = stock_of(declared, states)
     with clock(now), logged(events):
-        found = stock.retention(FIRST, END, every="day", or_after=or_after)
+        asked: Any = {"end": FIRST + timedelta(days=days), "every": "day", "or_after": or_after}
+        found = stock.retention(FIRST, **asked)
+        split = stock.retention(FIRST, **asked, by="channel")
+        facets = {
+            row.facet for row in stock.retention(FIRST, **asked | {"or_after": False}, by="channel")
+        }
     every = stays_of(events, states, to_micros(now) + 1)
     firsts: dict[str, Stay] = {}
     for s in sorted(every, key=lambda s: s[2]):
         firsts.setdefault(s[0], s)
     ends = [row.end for row in found]
 
-    assert len(found) == 5
+    assert len(found) == min(days, 5)
+    assert {row.facet for row in split} == facets
     for n, row in enumerate(found):
         cohort = {
             k
@@ -244,6 +258,30 @@ def test_retention_is_brute_force(
                 if (s[2] < at and (s[3] is None or s[3] >= at)) or (or_after and s[2] >= at)
             }
             assert number == len(there & cohort)
+
+
+def test_who_came_back_after_the_range_was_there_after_it(declared: Any) -> None:
+    """And who came first after it is of no cohort, nor is the facet value."""
+    hot, day = stock_of(declared), timedelta(days=1)
+    back, late = UUID(int=1), UUID(int=2)
+    web, fair = encode_facets({"channel": "web"}), encode_facets({"channel": "fair"})
+    rows = [
+        event(back, 1, FIRST, kind="entered", source=None, target="hot", facets=(None, web)),
+        event(back, 2, FIRST + day, kind="moved", source="hot", target="won", facets=(web, web)),
+        event(back, 3, NOW - day, kind="moved", source="won", target="hot", facets=(web, web)),
+        event(late, 1, NOW - day, kind="entered", source=None, target="hot", facets=(None, fair)),
+    ]
+    asked: Any = {"end": FIRST + 3 * day, "every": "day", "by": "channel"}
+    with logged(rows):
+        found = hot.retention(FIRST, **asked, or_after=True)
+        there = hot.retention(FIRST, **asked)
+
+    assert [(row.size, row.members, row.facet) for row in found] == [
+        (1, (1, 1, 1), "web"),
+        (0, (0, 0), "web"),
+        (0, (0,), "web"),
+    ]
+    assert [row.members for row in there] == [(1, 0, 0), (0, 0), (0,)]
 
 
 @quick
