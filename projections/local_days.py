@@ -74,11 +74,12 @@ class LocalDay(Func):
     ::
 
         Adds({"entries": 1}, to={"day": LocalDay()})
+
+    It is the day on which the event occurred: of other instants no days are looked up.
     """
 
-    def __init__(self, at: Any = None, **options: Any) -> None:
-        options.setdefault("output_field", DateField())
-        super().__init__(F("occurred_at") if at is None else at, **options)
+    def __init__(self) -> None:
+        super().__init__(F("occurred_at"), output_field=DateField())
 
     def as_sql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:  # type: ignore[override]  # it has no template
         at, values = compiler.compile(self.source_expressions[0])

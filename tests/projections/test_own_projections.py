@@ -346,6 +346,16 @@ def test_a_read_model_without_a_projection() -> None:
         Journey.objects.serving()
 
 
+def test_days_are_of_when_events_occurred() -> None:
+    """Those of another column would be cut by days that were looked up for this one."""
+    wrong: Any = LocalDay
+
+    with pytest.raises(TypeError, match="positional argument"):
+        wrong("recorded_at")
+    with pytest.raises(TypeError, match="keyword argument"):
+        wrong(at="recorded_at")
+
+
 def test_without_days_the_zone_is_nothing(settings: Any) -> None:
     """Only a projection that counts by days is rebuilt for another zone."""
     settings.STOCKFLOW_TIME_ZONE = "Asia/Kathmandu"
