@@ -12,7 +12,7 @@ from stockflow.projections.checkpoints import CHECK
 from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.scheduling.texts import told_of
 
-__all__ = ["GenerationOutdated", "Released", "of_projections", "release"]
+__all__ = ["GenerationOutdated", "Released", "release"]
 
 
 class GenerationOutdated(StockflowError):
