@@ -122,8 +122,7 @@ class StockflowQuerySet(models.QuerySet[M]):
 
         Raises:
             UnknownTransition: If the model has no such transition.
-            TypeError: If the queryset is sliced, distinct, combined, filtered by a window or gives
-                values.
+            TypeError: If the queryset is sliced, distinct, combined, filtered by a window or values.
             ValueError: If *chunk_size* is no number above 0.
         """
         from stockflow.bulk import transitions  # noqa: PLC0415  needs the models
@@ -155,8 +154,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         Without arguments: the facets that are read through a relation, where what lies behind
         it changed. Only objects that show other values than their last event get one::
 
-            rep.team = "south"
-            rep.save()
+            Rep.objects.filter(pk=rep.pk).update(team="south")
             Lead.objects.filter(owner=rep).reclassify()
 
         With *field* and *states*: states that were renamed, split or merged. The object's
@@ -178,8 +176,7 @@ class StockflowQuerySet(models.QuerySet[M]):
         Raises:
             UnknownState: If the machine has no such new state.
             InvalidDeclaration: If the model has no such stock field.
-            TypeError: If the queryset is sliced, distinct, combined, filtered by a window or gives
-                values.
+            TypeError: If the queryset is sliced, distinct, combined, filtered by a window or values.
             ValueError: If *chunk_size* is no number above 0.
         """
         from stockflow.bulk import reclassification  # noqa: PLC0415  needs the models
