@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from stockflow.domain.periods import FREQUENCIES, period_start
 from stockflow.errors import InvalidDeclaration
 
+_PUT_BACK = timedelta(hours=2, minutes=1)
+"""More than clocks are put back by."""
+
 
 class Rhythm(Protocol):
     """When the periods of a job begin."""
@@ -47,7 +50,8 @@ class Cron:
     def current(self, now: datetime) -> datetime | None:
         """As :class:`Rhythm` says."""
         start: datetime
-        local = (now + timedelta(minutes=1)).astimezone(self.zone)
+        # Where the clock was put back, what began just now is later on it than now is.
+        local = (now + _PUT_BACK).astimezone(self.zone)
         for start in _cronsim(self.expression, local, reverse=True):
             if start <= now:
                 return start.astimezone(UTC)

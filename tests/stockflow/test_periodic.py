@@ -173,6 +173,18 @@ def test_cron_counts_on_the_wall_clock(day: str, time: Clock) -> None:
     assert len([at for at in started if at.date().isoformat() == day]) == 1
 
 
+def test_what_began_before_the_clock_was_put_back(time: Clock) -> None:
+    """It has begun, though the wall clock shows less than then; the next one is to come."""
+    job = register(None, int, cron="30 2 * * *", tz=BERLIN, name="job")
+    for minute in range(30, 150, 10):
+        time.move_to(datetime(2026, 10, 25, tzinfo=UTC) + timedelta(minutes=minute))
+        run()
+
+        assert job.rhythm.current(time.at) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+        assert pause("default") > timedelta(seconds=5)
+    assert PeriodicRun.objects.filter(name="job").count() == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
