@@ -153,7 +153,8 @@ def defer(
 ) -> None:
     """Let the decays in *due* be due when it says, and remember the event that says so.
 
-    Those in *still* are what an earlier event made them. It is a reclassification: the object stays where it is, no flow counts it, its spell goes on.
+    Those in *still* are what an earlier event made them. It is a reclassification: the object
+    stays where it is, no flow counts it, its spell goes on.
     """
     known = instance.__dict__
     state, had_timer = known[field.name], known[field.due_name] is not None
