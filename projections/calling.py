@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from stockflow import conf
 from stockflow.eventstore.sequencer import catch_up
 from stockflow.projections import registry
-from stockflow.projections.checkpoints import last_position
+from stockflow.projections.checkpoints import LogCut, last_position
 from stockflow.projections.event_calls import CallCheckpoint, EventCall
 from stockflow.scheduling.texts import told_of
 from stockflow.tables import STOCKFLOW, Position
@@ -97,9 +97,21 @@ def _checkpoint(flow: "Flow", one: "EventCallable", using: str) -> CallCheckpoin
     return found
 
 
+def _require_log(checkpoint: CallCheckpoint, last: int) -> None:
+    if checkpoint.position > last:
+        raise LogCut(
+            f"The event callable {checkpoint.name!r} of the flow {checkpoint.flow!r}",
+            checkpoint.position,
+            last,
+            "Give its CallCheckpoint the position after which it is to be called, such as the last.",
+        )
+
+
 def _look(flow: "Flow", one: "EventCallable", using: str) -> None:
     """Put the flow's new events among those to be called with, and move the checkpoint."""
-    last, rows = last_position(using), CallCheckpoint.objects.using(using)
+    checkpoint, rows = _checkpoint(flow, one, using), CallCheckpoint.objects.using(using)
+    last = last_position(using)  # read after: another worker moves both on
+    _require_log(checkpoint, last)
     while (checkpoint := _checkpoint(flow, one, using)).position < last:
         until = min(checkpoint.position + BATCH, last)
         seen = rows.filter(pk=checkpoint.pk, position=checkpoint.position)

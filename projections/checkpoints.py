@@ -5,8 +5,23 @@ from typing import Any
 
 from django.db import models, transaction
 
+from stockflow.domain.errors import StockflowError
 from stockflow.projections.models import Generation, ParkedEvent, Status
 from stockflow.tables import STOCKFLOW, Position
+
+
+class LogCut(StockflowError):
+    """The log ends before what was read of it: an older copy was restored, or its end was cut.
+
+    What is recorded from now on gets positions that were read already, and would be skipped.
+    """
+
+    def __init__(self, reader: str, position: int, last: int, remedy: str) -> None:
+        super().__init__(
+            f"{reader} has read up to position {position:,}, but the log ends at {last:,}: an older "
+            f"copy of it was restored, or its end was cut. {remedy}"
+        )
+
 
 CHECK = " (check)"
 """How the name ends of a generation that is built only to be compared: no projection's name does."""
@@ -29,6 +44,22 @@ def last_position(using: str) -> int:
     """Return the last position that the log of stock events has given."""
     given = Position.objects.using(using).filter(application=STOCKFLOW)
     return given.aggregate(last=models.Max("position"))["last"] or 0
+
+
+def require_log(generation: Generation, last: int) -> None:
+    """Refuse to go on where the log, whose *last* position is given, ends before the checkpoint.
+
+    Raises:
+        LogCut: If it does.
+    """
+    if generation.position > last:
+        name = generation.projection
+        raise LogCut(
+            f"The projection {name!r}",
+            generation.position,
+            last,
+            f"Build its rows anew: manage.py stockflow replay {name}.",
+        )
 
 
 def reread(generation: Generation, *, using: str) -> bool:
@@ -72,7 +103,8 @@ def flip(generation: Generation, *, using: str) -> bool:
         if new is None or new.pk != generation.pk:
             return False
         if old is not None:
-            if new.position < old.position:
+            # A log that was cut ends before what the old one has read.
+            if new.position < min(old.position, last_position(using)):
                 return False
             old.status = Status.RETIRED
             old.save(using=using, update_fields=["status"])

@@ -88,6 +88,7 @@ def project(
 
     Raises:
         ProjectionStopped: If an event could not be folded and its projection stops at that.
+        LogCut: If the log ends before what was folded.
     """
     for projection in base.named(names, using=using):
         yield from _project(projection, using, batch_size)
@@ -130,8 +131,13 @@ def _rebuild(projection: Projection, using: str, batch_size: int | None) -> Iter
 def fold_new(
     projection: Projection, generation: Generation, *, using: str, batch_size: int | None = None
 ) -> Iterator[int]:
-    """Fold into one generation what has a position beyond its checkpoint."""
+    """Fold into one generation what has a position beyond its checkpoint.
+
+    Raises:
+        LogCut: If the log ends before that.
+    """
     last, size = checkpoints.last_position(using), batch_size or projection.batch_size
+    checkpoints.require_log(generation, last)
     while generation.position < last:
         until = min(generation.position + size, last)
         if fold_batch(projection, generation, until, using=using):
