@@ -18,6 +18,7 @@
     ├── ProjectionStopped     a projection that can read no further before its error is mended
     ├── CheckDisturbed        another check or replay came between a check and its end
     ├── GenerationOutdated    rows of another version, or zone, than the code's: not added to
+    ├── LogCut                the log ends before what was read of it, as after an older dump
     ├── ProjectionBehind      a projection that did not read far enough in time
     ├── ConcurrentTransition  another writer was first (in ``stockflow.errors``, as those below)
     ├── InvalidDeclaration    a model, stock or flow that cannot work

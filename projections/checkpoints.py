@@ -14,12 +14,22 @@ class LogCut(StockflowError):
     """The log ends before what was read of it: an older copy was restored, or its end was cut.
 
     What is recorded from now on gets positions that were read already, and would be skipped.
+
+    Attributes:
+        reader: What read it.
+        position: How far.
+        last: The last position of the log.
+        remedy: What to do.
     """
 
     def __init__(self, reader: str, position: int, last: int, remedy: str) -> None:
-        super().__init__(
-            f"{reader} has read up to position {position:,}, but the log ends at {last:,}: an older "
-            f"copy of it was restored, or its end was cut. {remedy}"
+        super().__init__(reader, position, last, remedy)
+        self.reader, self.position, self.last, self.remedy = reader, position, last, remedy
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reader} has read up to position {self.position}, but the log ends at "
+            f"{self.last}: an older copy of it was restored, or its end was cut. {self.remedy}"
         )
 
 
