@@ -89,8 +89,8 @@ def test_an_object_that_cannot_be_loaded(time: Clock, monkeypatch: pytest.Monkey
     bad, *good = (Chain.objects.create() for _ in range(4))
     real = Chain.from_db.__func__  # type: ignore[attr-defined]
 
-    def from_db(cls: Any, db: Any, names: Any, values: Any) -> Any:
-        row = real(cls, db, names, values)
+    def from_db(cls: Any, *values: Any, **options: Any) -> Any:
+        row = real(cls, *values, **options)
         if row.pk == bad.pk:
             raise ValueError("no such member")
         return row
