@@ -14,8 +14,8 @@ from stockflow.eventstore.sequencer import catch_up
 from stockflow.projections import registry
 from stockflow.projections.checkpoints import LogCut, last_position
 from stockflow.projections.event_calls import CallCheckpoint, EventCall
-from stockflow.scheduling.texts import told_of
 from stockflow.tables import STOCKFLOW, Position
+from stockflow.texts import told_of
 
 if TYPE_CHECKING:
     from stockflow.projections.event_callables import EventCallable
@@ -112,12 +112,13 @@ def _look(flow: "Flow", one: "EventCallable", using: str) -> None:
     checkpoint, rows = _checkpoint(flow, one, using), CallCheckpoint.objects.using(using)
     last = last_position(using)  # read after: another worker moves both on
     _require_log(checkpoint, last)
-    while (checkpoint := _checkpoint(flow, one, using)).position < last:
+    while checkpoint.position < last:
         until = min(checkpoint.position + BATCH, last)
         seen = rows.filter(pk=checkpoint.pk, position=checkpoint.position)
         with transaction.atomic(using=using):
             if seen.update(position=until):  # else another worker has, and puts them there
                 _enlist(flow, one, checkpoint.position, until, using)
+        checkpoint = _checkpoint(flow, one, using)
 
 
 def _enlist(flow: "Flow", one: "EventCallable", after: int, until: int, using: str) -> None:

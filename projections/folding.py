@@ -11,8 +11,8 @@ from stockflow.domain.instants import to_micros
 from stockflow.projections.attempts import attempt, is_of_the_database
 from stockflow.projections.base import Projection
 from stockflow.projections.models import Generation, ParkedEvent
-from stockflow.scheduling.texts import told_of
 from stockflow.tables import STOCKFLOW, Event, Position
+from stockflow.texts import told_of
 
 __all__ = ["ProjectionStopped"]
 

@@ -10,7 +10,7 @@ from stockflow.projections.attempts import attempt
 from stockflow.projections.base import Projection
 from stockflow.projections.checkpoints import CHECK
 from stockflow.projections.models import Generation, ParkedEvent, Status
-from stockflow.scheduling.texts import told_of
+from stockflow.texts import told_of
 
 __all__ = ["GenerationOutdated", "Released", "release"]
 

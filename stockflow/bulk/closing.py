@@ -26,9 +26,9 @@ def close(queryset: "models.QuerySet[Any]") -> list[Any]:
     a window finds, and what else a deletion takes with it.
     """
     model, query = queryset.model, queryset.query
-    if any(model._meta.parents.values()) or query.is_sliced or query.combinator or query.distinct:
-        return []
-    if chunks.filters_by_window(queryset):
+    has_parents = any(model._meta.parents.values())
+    is_cut = query.is_sliced or query.combinator or query.distinct
+    if has_parents or is_cut or chunks.filters_by_window(queryset):
         return []
     pages = chunks.pages(queryset, CHUNK)
     return [lifecycle for keys in pages for lifecycle in _close(queryset, keys)]

@@ -1,8 +1,8 @@
 """What guards the log's own tables: whether it stands as its script says, and putting it back."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import connections, transaction
 
@@ -11,6 +11,19 @@ from stockflow.tables import Event
 
 _TRIGGER = re.compile(r"(CREATE TRIGGER (\w+) .*? ON (\w+)\b.*?);?\Z", re.DOTALL)
 _FUNCTION = re.compile(r"CREATE (FUNCTION (\w+)\(.*?AS \$\$(.*)\$\$);", re.DOTALL)
+_SQLITE = (
+    "SELECT name, tbl_name, sql FROM sqlite_master "
+    "WHERE type = 'trigger' AND substr(name, 1, 9) = 'stockflow'"
+)
+_POSTGRESQL = """
+    SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid, true)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE starts_with(t.tgname, 'stockflow') AND pg_table_is_visible(c.oid)
+    AND t.tgenabled IN ('O', 'A') AND NOT t.tgisinternal
+    UNION ALL
+    SELECT proname, '', prosrc FROM pg_proc
+    WHERE starts_with(proname, 'stockflow') AND pg_function_is_visible(oid)
+"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def restore(using: str) -> None:
             cursor.execute(guard.statement)
 
 
-def _wanted(vendor: str) -> Any:
+def _wanted(vendor: str) -> Iterator[Guard]:
     for statement in script(vendor):
         if made := _TRIGGER.search(statement):
             text, name, table = made.groups()
@@ -71,18 +84,3 @@ def _wanted(vendor: str) -> Any:
 def _plain(text: str) -> str:
     """Return *text* without what only lays it out."""
     return re.sub(r"(?<=\() | (?=\))", "", " ".join(text.split()))
-
-
-_SQLITE = (
-    "SELECT name, tbl_name, sql FROM sqlite_master "
-    "WHERE type = 'trigger' AND substr(name, 1, 9) = 'stockflow'"
-)
-_POSTGRESQL = """
-    SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid, true)
-    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE starts_with(t.tgname, 'stockflow') AND pg_table_is_visible(c.oid)
-    AND t.tgenabled IN ('O', 'A') AND NOT t.tgisinternal
-    UNION ALL
-    SELECT proname, '', prosrc FROM pg_proc
-    WHERE starts_with(proname, 'stockflow') AND pg_function_is_visible(oid)
-"""

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from stockflow.scheduling.outcomes import Chunk
-from stockflow.scheduling.texts import told_of
+from stockflow.texts import told_of
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from django.db import connections, models
 from stockflow import conf
 from stockflow.domain.instants import to_micros
 from stockflow.scheduling.outcomes import Chunk, Failure
-from stockflow.scheduling.texts import told_of
 from stockflow.tables import ScheduledTransition
+from stockflow.texts import told_of
 
 logger = logging.getLogger(__name__)
 

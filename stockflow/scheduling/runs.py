@@ -10,8 +10,8 @@ from django.db import IntegrityError, models, transaction
 from stockflow import conf
 from stockflow.domain.instants import from_micros, to_micros
 from stockflow.scheduling.periodic import JOBS, Job
-from stockflow.scheduling.texts import storable
 from stockflow.tables import PeriodicRun
+from stockflow.texts import storable
 
 logger = logging.getLogger(__name__)
 

@@ -146,8 +146,8 @@ class Setwise:
         )
         values = [*chosen, self.field.name, limit, to_micros(conf.now(self.using))]
         return [
-            Locked(transition, state, json.loads(timers), rows)
-            for transition, state, timers, rows in self._execute(sql, values)
+            Locked(transition, state, json.loads(timers), keys)
+            for transition, state, timers, keys in self._execute(sql, values)
         ]
 
     def _append(self, moves: Sequence[Move], timers: Sequence[int]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -38,10 +38,8 @@ def plans() -> Iterator[list[str]]:
         yield found
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL's plan depends on sizes")
-@pytest.mark.parametrize("name", ["flow_counts", "spells"])
-def test_no_batch_reads_all_that_is_folded(name: str) -> None:
-    """SQLite has no statistics, unless somebody asks for them: it may not be left a choice."""
+def moved() -> UUID:
+    """Record that a lead came and was won; return its lifecycle."""
     lead = uuid4()
     Event._default_manager.bulk_create(
         [
@@ -50,6 +48,14 @@ def test_no_batch_reads_all_that_is_folded(name: str) -> None:
         ]
     )
     sequence()
+    return lead
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL's plan depends on sizes")
+@pytest.mark.parametrize("name", ["flow_counts", "spells"])
+def test_no_batch_reads_all_that_is_folded(name: str) -> None:
+    """SQLite has no statistics, unless somebody asks for them: it may not be left a choice."""
+    moved()
 
     with plans() as found:
         list(runner.project(names=[name], batch_size=1))
@@ -74,14 +80,7 @@ def test_what_is_built_beside_another_is_read_by_its_key() -> None:
             "FROM generate_series(1, 30000) n"
         )
         cursor.execute("ANALYZE stockflow_projections_spell")
-    lead = uuid4()
-    Event._default_manager.bulk_create(
-        [
-            histories.event(lead, 1, START, kind="entered", source=None, target="hot"),
-            histories.event(lead, 2, START, kind="moved", source="hot", target="won"),
-        ]
-    )
-    sequence()
+    lead = moved()
 
     with plans() as found:
         list(runner.project(names=["spells"], batch_size=1))
