@@ -18,6 +18,7 @@ from example.webplatform.models import Feature
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -87,13 +88,18 @@ def _site(live_server: LiveServer, feature: Feature) -> str:
 
 def log_in(browser: "Chrome") -> None:
     """Fill in the form that the page led to, and wait for the page behind it."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
     browser.find_element("name", "username").send_keys("root")
     browser.find_element("name", "password").send_keys("secret")
-    # The click may return before the next page is there, which does not know that it comes after.
+    follow(browser, browser.find_element("css selector", "[type=submit]"))
+
+
+def follow(browser: "Chrome", link: "WebElement") -> None:
+    """Click a link or a button, and wait for the page behind it: a click may return before."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    # The next page does not know that it comes after.
     browser.execute_script("window.isBefore = true")
-    browser.find_element("css selector", "[type=submit]").click()
+    link.click()
     WebDriverWait(browser, 30).until(is_loaded)
 
 
@@ -209,8 +215,8 @@ def test_history_is_a_click_away(browser: "Chrome", site: str) -> None:
     """From the index one gets to the members of a stock, and to the history of one."""
     browser.get(site + reverse("stockflow:index"))
     log_in(browser)
-    browser.find_element("css selector", 'a[href="/stocks/stock/newly/"]').click()
-    browser.find_element("partial link text", "css.").click()
+    follow(browser, browser.find_element("css selector", 'a[href="/stocks/stock/newly/"]'))
+    follow(browser, browser.find_element("partial link text", "css."))
 
     assert "Stock history" in browser.title
     assert complaints(browser) == []
@@ -221,10 +227,10 @@ def test_a_lead_is_won(browser: "Chrome", site: str) -> None:
     lead = Lead.objects.create(channel="web", owner=Rep.objects.create(name="Ada", team="north"))
     browser.get(site + reverse("admin:example_crm_lead_change", args=[lead.pk]))
     log_in(browser)
-    browser.find_element("partial link text", "WIN").click()
+    follow(browser, browser.find_element("partial link text", "WIN"))
     browser.find_element("name", "amount").send_keys("900")
     browser.find_element("name", "stockflow_reason").send_keys("signed")
-    browser.find_element("css selector", "#transition_form [type=submit]").click()
+    follow(browser, browser.find_element("css selector", "#transition_form [type=submit]"))
 
     assert "win is done" in browser.find_element("css selector", ".messagelist").text
     assert complaints(browser) == []
@@ -238,7 +244,7 @@ def test_a_lead_is_rekindled(browser: "Chrome", site: str) -> None:
     lead.save()
     browser.get(site + reverse("admin:example_crm_lead_change", args=[lead.pk]))
     log_in(browser)
-    browser.find_element("css selector", ".stockflow-button button").click()
+    follow(browser, browser.find_element("css selector", ".stockflow-button button"))
 
     assert "rekindle is done" in browser.find_element("css selector", ".messagelist").text
     assert complaints(browser) == []
