@@ -9,6 +9,7 @@
     ├── UnknownTransition     a transition that the model does not have
     ├── UnknownFacet          a facet that the stock field does not declare
     ├── UnknownFacetValue     a value that the facet cannot have
+    ├── UnknownLifecycle      a lifecycle of which nothing is recorded
     ├── InvalidBuckets        bounds or a grain that cannot be cut
     ├── InvalidMeasure        a number that cannot be asked for, or not added up so
     ├── InvalidDelay          a decay's delay that gives no due instant
@@ -57,6 +58,10 @@ class UnknownFacet(StockflowError, ValueError):
 
 class UnknownFacetValue(StockflowError, ValueError):
     """A value that a facet cannot have."""
+
+
+class UnknownLifecycle(StockflowError, LookupError):
+    """A lifecycle of which nothing is recorded in the database asked."""
 
 
 class InvalidBuckets(StockflowError, ValueError):

@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 
 from eventsourcing.utils import register_topic
 
-__all__ = ["Adopted", "Entered", "Left", "Moved", "Reclassified", "Reconciled", "StockEvent"]
+__all__ = [
+    "Adopted",
+    "Entered",
+    "Erased",
+    "Left",
+    "Moved",
+    "Reclassified",
+    "Reconciled",
+    "StockEvent",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,8 +69,8 @@ class StockEvent:
 
     @property
     def restarts_spell(self) -> bool:
-        """Whether a new spell begins or the last one ends; false for a mere facet change."""
-        return self.kind != "reclassified"
+        """Whether a new spell begins or the last one ends; false where the object stays as it is."""
+        return self.kind not in {"reclassified", "erased"}
 
     @property
     def lag(self) -> timedelta:
@@ -115,7 +124,17 @@ class Reconciled(StockEvent):
         return self.source != self.target
 
 
-EVENTS: tuple[type[StockEvent], ...] = (Entered, Moved, Reclassified, Left, Adopted, Reconciled)
+class Erased(StockEvent):
+    """What the object's earlier events said of people was destroyed; the object stays where it is."""
+
+    TOPIC = "stockflow:erased"
+    kind = "erased"
+
+
+EVENTS: tuple[type[StockEvent], ...] = (
+    *(Entered, Moved, Reclassified, Left, Adopted, Reconciled),
+    Erased,
+)
 TOPICS: dict[str, str] = {event.kind: event.TOPIC for event in EVENTS}
 
 for event in EVENTS:

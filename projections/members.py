@@ -26,7 +26,7 @@ _MEMBERS: Final = """
 SELECT last.originator, last.target, last.target_facets, last.since FROM (
   SELECT e.originator, e.target, e.target_facets,
          row_number() OVER (PARTITION BY e.originator ORDER BY e.version DESC) AS back,
-         max(CASE WHEN e.kind <> 'reclassified' AND (
+         max(CASE WHEN e.kind NOT IN ('reclassified', 'erased') AND (
                e.kind <> 'reconciled' OR e.source IS NULL OR e.source <> e.target
              ) THEN e.occurred_at END)
            OVER (PARTITION BY e.originator) AS since

@@ -90,7 +90,8 @@ def turns(vendor: str) -> str:
     A transition to the state itself does, a facet's change does not.
     """
     return (
-        f"(e.source {_DISTINCT[vendor]} e.target OR e.kind NOT IN ('reclassified', 'reconciled'))"
+        f"(e.source {_DISTINCT[vendor]} e.target "
+        "OR e.kind NOT IN ('reclassified', 'reconciled', 'erased'))"
     )
 
 

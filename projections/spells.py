@@ -21,7 +21,7 @@ _CROSSES: Final = (
 # Inside, a stay ends where a transition is made, be it to the state itself, or a state is renamed.
 _RESTARTS: Final = (
     " OR e.target IN (SELECT name FROM states)"
-    " AND (e.source <> e.target OR e.kind NOT IN ('reclassified', 'reconciled'))"
+    " AND (e.source <> e.target OR e.kind NOT IN ('reclassified', 'reconciled', 'erased'))"
 )
 # Only events at which a stay begins or ends are put in order, so each is the last one's end.
 _STAYS: Final = """

@@ -13,7 +13,7 @@ class StockflowConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from stockflow import assurance, audit, checks  # noqa: F401, PLC0415  registering is importing
+        from stockflow import assurance, audit, checks, erasure_command  # noqa: F401, PLC0415  registering is importing
         from stockflow.bulk import detachment  # noqa: PLC0415
         from stockflow.fence import checks as fence_checks  # noqa: F401, PLC0415
         from stockflow.fence import command, migrating  # noqa: F401, PLC0415

@@ -27,7 +27,8 @@ _HEADERS = (
 )
 
 
-def _add_arguments(parser: CommandParser) -> None:
+def add_object(parser: CommandParser) -> None:
+    """Let one object be named, as :func:`named` finds it."""
     parser.add_argument("model", nargs="?", metavar="app.Model", help="The object's model.")
     parser.add_argument("key", nargs="?", metavar="KEY", help="Its primary key.")
     parser.add_argument("--lifecycle", metavar="UUID", help="Its stream, for a deleted object.")
@@ -43,20 +44,35 @@ def _run(
     database: str,
     **options: Any,
 ) -> None:
+    title, stream = named(model, key, lifecycle, database)
+    command.stdout.write(command.style.MIGRATE_HEADING(title))
+    entries = history.of_lifecycle(stream, using=database)
+    for line in table([_HEADERS, *(_row(entry) for entry in entries)]):
+        command.stdout.write(line)
+
+
+def named(
+    model: str | None, key: str | None, lifecycle: str | None, database: str
+) -> tuple[str, uuid.UUID]:
+    """Return what the object is called that :func:`add_object` has named, and its lifecycle.
+
+    Raises:
+        CommandError: If there is none, or nothing is recorded of it.
+    """
+    from stockflow.tables import STOCKFLOW, Event  # noqa: PLC0415  needs the app registry
+
     if (lifecycle is None) == (model is None or key is None):
         raise CommandError("Name an object: app.Model KEY, or --lifecycle UUID for a deleted one.")
     if lifecycle is None:
         title, stream = _find(str(model), str(key), database)
     else:
         title, stream = f"Lifecycle {lifecycle}", parse_lifecycle(lifecycle)
-    entries = history.of_lifecycle(stream, using=database)
-    if not entries:
+    events = Event.objects.using(database).filter(application=STOCKFLOW, originator=str(stream))
+    if not events.exists():
         raise CommandError(
             f"Nothing is recorded of lifecycle {stream}. Is it from another database?"
         )
-    command.stdout.write(command.style.MIGRATE_HEADING(title))
-    for line in table([_HEADERS, *(_row(entry) for entry in entries)]):
-        command.stdout.write(line)
+    return title, stream
 
 
 def _find(label: str, key: str, database: str) -> tuple[str, uuid.UUID]:
@@ -74,9 +90,10 @@ def _find(label: str, key: str, database: str) -> tuple[str, uuid.UUID]:
     except (ValueError, ValidationError):
         raise CommandError(f"{key!r} is no key of {model._meta.label}.") from None
     if row is None:
+        deleted = "".join(f"\n--lifecycle {one}" for one in _deleted(model, key, database))
         raise CommandError(
             f"There is no {model._meta.label} {key!r}. If it was deleted, its history is found by "
-            "--lifecycle UUID."
+            f"--lifecycle UUID. Deleted with that key: {deleted or 'none is recorded.'}"
         )
     if row.stock_lifecycle is None:
         raise CommandError(
@@ -86,6 +103,16 @@ def _find(label: str, key: str, database: str) -> tuple[str, uuid.UUID]:
         f"{model._meta.label} {key}: {row} (lifecycle {row.stock_lifecycle})",
         row.stock_lifecycle,
     )
+
+
+def _deleted(model: Any, key: str, database: str) -> list[str]:
+    """Return the lifecycles of objects of *model* that had the *key* when they left."""
+    from stockflow.tables import Event, Kind  # noqa: PLC0415  needs the app registry
+
+    left = Event.objects.using(database).filter(model=model._meta.label_lower, kind=Kind.LEFT)
+    found = left.exclude(payload=None).order_by("id").values_list("originator", "payload")
+    told = ((one, json.loads(bytes(payload or b"{}"))) for one, payload in found.iterator())
+    return [*dict.fromkeys(one for one, payload in told if payload.get("key") == key)]
 
 
 def parse_lifecycle(lifecycle: str) -> uuid.UUID:
@@ -141,5 +168,5 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
 
 register(
     "audit",
-    Subcommand("Show one object's history: who, what, when, why.", _add_arguments, _run),
+    Subcommand("Show one object's history: who, what, when, why.", add_object, _run),
 )

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from stockflow.contexts import merge
 from stockflow.domain.decay import Decay, earliest
+from stockflow.eventstore.payloads import SCHEDULE_KEY
 from stockflow.ledgers import Call, Pending, ledger_of, remember
 from stockflow.machines import machine_of
 from stockflow.tables import STOCKFLOW, Event, Kind, ScheduledTransition
 
 if TYPE_CHECKING:
     from stockflow.fields import StockField
-
-KEY = "stockflow.schedule"
-"""Where an event's data say what it did to decays, such as
-``{"change": "postponed", "due": {"cool": "2026-03-12T00:00:00+00:00"}}``; null is never.
-
-One that changes several decays at once says in ``still`` which of them stay cancelled, skipped or
-postponed; one that keeps the clock says in ``since`` when it began."""
 
 Due = dict[str, datetime | None]
 """When each decay of a state is due, by transition; None is never."""
@@ -114,7 +108,7 @@ def _data(instance: Any, field: "StockField") -> Iterator[Mapping[str, Any]]:
     for event in reversed(ledger_of(instance).pending):
         if event.field == field.name:
             data = event.circumstances.data
-            yield json.loads(data).get(KEY, {}) if data else {}
+            yield json.loads(data).get(SCHEDULE_KEY, {}) if data else {}
             if event.changes_state:
                 return
     logged = Event.objects.using(instance._state.db or "default").filter(
@@ -123,7 +117,7 @@ def _data(instance: Any, field: "StockField") -> Iterator[Mapping[str, Any]]:
     for kind, source, target, payload in logged.order_by("-version").values_list(
         "kind", "source", "target", "payload"
     ):
-        yield json.loads(bytes(payload)).get("data", {}).get(KEY, {}) if payload else {}
+        yield json.loads(bytes(payload)).get("data", {}).get(SCHEDULE_KEY, {}) if payload else {}
         if kind == Kind.MOVED or source != target:
             return
 
@@ -140,7 +134,7 @@ def data_of(change: str, due: Due, **more: Any) -> str:
     """Return the JSON that an event keeps of a *change* of the decays' due instants."""
     instants = {name: at and at.isoformat() for name, at in due.items()}
     said = {name: value for name, value in more.items() if value}
-    return json.dumps({KEY: {"change": change, "due": instants, **said}}, sort_keys=True)
+    return json.dumps({SCHEDULE_KEY: {"change": change, "due": instants, **said}}, sort_keys=True)
 
 
 def defer(

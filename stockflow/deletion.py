@@ -57,8 +57,9 @@ def close(sender: type[Any], instance: Any, using: str, **kwargs: Any) -> None:
         own = [f.name for f in subject_of(sender).fields if _is_of(sender, f)]
         stream, key = row.stock_lifecycle, str(row.pk)
         closed = sum(close_field(using, stream, name, Kind.LEFT, at, told, key=key) for name in own)
+        # Another table's fields may leave after these, or stay.
         if closed and not subject_of(sender).has_one_field:
-            _follow(using, row, closed, at)
+            follow(using, row, closed, at)
         with connections[using].cursor() as cursor:
             timers.execute(cursor, timers.ending(row, cursor.db, own))
     _forget(instance)
@@ -84,12 +85,12 @@ def _is_of(sender: type[Any], field: Any) -> bool:
     return bool(field.model._meta.concrete_model is sender._meta.concrete_model)
 
 
-def _follow(using: str, row: Any, closed: int, at: datetime) -> None:
-    """Keep the row at its log's version: another table's fields may leave after these, or stay."""
+def follow(using: str, row: Any, number: int, at: datetime) -> None:
+    """Keep the row at the version of its log, to which *number* events were appended."""
     table = subject_of(type(row)).table
     rows: models.QuerySet[Any] = models.QuerySet(table, using=using)
     rows = rows.filter(stock_lifecycle=row.stock_lifecycle)
-    rows.update(stock_version=row.stock_version + closed, stock_changed_at=at)
+    rows.update(stock_version=row.stock_version + number, stock_changed_at=at)
 
 
 def close_field(

@@ -22,8 +22,8 @@ class Entry:
     Attributes:
         version: Its place in the object's log, from 1.
         field: The stock field.
-        kind: ``entered``, ``moved``, ``reclassified``, ``left``, ``adopted`` or
-            ``reconciled``.
+        kind: ``entered``, ``moved``, ``reclassified``, ``left``, ``adopted``,
+            ``reconciled`` or ``erased``.
         occurred_at: When it was true.
         recorded_at: When it was written.
         source: The state left; None for the outside.

@@ -15,6 +15,7 @@ class Kind(models.TextChoices):
     LEFT = "left"
     ADOPTED = "adopted"
     RECONCILED = "reconciled"
+    ERASED = "erased"
 
 
 class EventColumns(models.Model):
@@ -89,7 +90,10 @@ class Position(models.Model):
     """An event's place in its application's log, without gaps, given once it is committed.
 
     Attributes:
-        hash: SHA-256 over the event, its position and the hash of the position before.
+        hash: SHA-256 over the event, its position and the hash of the position before. What the
+            event says of people is in there as a digest.
+        salt: Random bytes that are in that digest, so that nothing can be guessed from it.
+        digest: The digest itself once what it was made from, the salt too, is erased.
     """
 
     event = models.BigIntegerField(primary_key=True)
@@ -97,6 +101,8 @@ class Position(models.Model):
     position = models.BigIntegerField()
     sequenced_at = models.BigIntegerField(help_text="Microseconds since 1970 UTC.")
     hash = models.BinaryField()
+    salt = models.BinaryField(null=True)
+    digest = models.BinaryField(null=True)
 
     class Meta:
         app_label = "stockflow"

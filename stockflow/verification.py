@@ -1,17 +1,19 @@
 """Looking for what was altered: in the hash chain, the list of events, their versions, the rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.models import Max
 
-from stockflow.eventstore.chain import GENESIS, as_bytes, columns, link
+from stockflow.eventstore.chain import GENESIS, SAID, as_bytes, columns, hash_of
 from stockflow.fence.comparing import first
 from stockflow.tables import STOCKFLOW, Position, Unsequenced
 
 CHUNK = 1000
+
+_ALTERED = "it, or its event {}, was altered: the hash is not that of its content"
 
 _UNLISTED = """
 SELECT e.id FROM stockflow_event e
@@ -35,6 +37,17 @@ HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY originator LIMIT %
 """
 
 
+_CHAIN = """
+SELECT p.event, p.position, p.sequenced_at, p.hash, p.salt, p.digest,
+       CASE WHEN p.digest IS NOT NULL THEN EXISTS (
+           SELECT 1 FROM stockflow_event x WHERE x.application = p.application
+           AND x.originator = e.originator AND x.version > e.version AND x.kind = 'erased'
+       ) END, {columns}
+FROM stockflow_position p LEFT JOIN stockflow_event e ON e.id = p.event
+WHERE p.application = %s AND p.position > %s AND p.position <= %s ORDER BY p.position
+"""
+
+
 @dataclass(frozen=True)
 class Wrong:
     """One thing that is not as it was written.
@@ -49,6 +62,24 @@ class Wrong:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
+
+
+class _Row(NamedTuple):
+    """A position with its event."""
+
+    event: Any
+    position: Any
+    at: Any
+    hash: Any
+    salt: Any
+    digest: Any
+    is_erased: bool | None
+    content: tuple[Any, ...]
+
+    def linked(self, previous: bytes, application: str) -> bytes:
+        """Return the hash that it must have."""
+        place = application, self.position, self.at
+        return hash_of(previous, place, self.content, salt=self.salt, digest=self.digest)
 
 
 @dataclass(frozen=True)
@@ -143,10 +174,11 @@ def _chain(using: str, application: str, since: int) -> Iterator[Step]:
                 0, last, (Wrong(_name(last + 1, application), "it is gone, with those after it"),)
             )
             return
-        for count, (event, position, at, digest, *values) in enumerate(rows):
-            previous, what = _check(previous, application, last + 1, event, position, at, values)
-            if what is None and previous != digest:
-                what = f"it, or its event {event}, was altered: the hash is not that of its content"
+        for count, row in enumerate(rows):
+            if (what := _wrong(row, last + 1)) is None:
+                previous = row.linked(previous, application)
+                if previous != row.hash:
+                    what = _ALTERED.format(row.event)
             if what is not None:
                 yield Step(count, last, (Wrong(_name(last + 1, application), what),))
                 return
@@ -154,21 +186,19 @@ def _chain(using: str, application: str, since: int) -> Iterator[Step]:
         yield Step(len(rows), last)
 
 
-def _check(
-    previous: bytes,
-    application: str,
-    expected: int,
-    event: Any,
-    position: Any,
-    at: Any,
-    values: Sequence[Any],
-) -> tuple[bytes, str | None]:
-    """Return the hash that the position must have, or what keeps it from having one."""
-    if position != expected:
-        return previous, f"it is gone, and the next one is {position}"
-    if values[0] is None:  # the event's id
-        return previous, f"its event {event} is gone"
-    return link(previous, [application, position, at, *values]), None
+def _wrong(row: _Row, expected: int) -> str | None:
+    """Return what is wrong with a position before its hash is looked at."""
+    if row.position != expected:
+        return f"it is gone, and the next one is {row.position}"
+    if row.content[0] is None:  # the event's id
+        return f"its event {row.event} is gone"
+    if (row.salt is None) == (row.digest is None):
+        return _ALTERED.format(row.event)
+    if row.digest is not None and not row.is_erased:
+        return f"what its event {row.event} said is gone, and no later event of its object says so"
+    if row.digest is not None and any(row.content[-len(SAID) : -1]):
+        return f"what was erased of its event {row.event} is there again"
+    return None
 
 
 def _hash_at(using: str, application: str, position: int) -> bytes | None:
@@ -179,17 +209,13 @@ def _hash_at(using: str, application: str, position: int) -> bytes | None:
     return None if digest is None else bytes(digest)
 
 
-def _read(using: str, application: str, after: int) -> list[tuple[Any, ...]]:
+def _read(using: str, application: str, after: int) -> list[_Row]:
     connection = connections[using]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT p.event, p.position, p.sequenced_at, p.hash, {columns(connection)} "
-            "FROM stockflow_position p LEFT JOIN stockflow_event e ON e.id = p.event "
-            "WHERE p.application = %s AND p.position > %s AND p.position <= %s ORDER BY p.position",
-            [application, after, after + CHUNK],
+            _CHAIN.format(columns=columns(connection)), [application, after, after + CHUNK]
         )
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+        return [_Row._make((*row[:7], row[7:])) for row in cursor.fetchall()]
 
 
 def _name(position: int, application: str) -> str:

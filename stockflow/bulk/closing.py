@@ -77,8 +77,8 @@ def _leaving(
     subject: Subject, last: dict[str, chunks.Last], at: Any, told: Circumstances
 ) -> Iterator[Pending]:
     for field in subject.fields:
-        if field.name in last and last[field.name].kind != Kind.LEFT:
-            state = last[field.name].target
+        state = last[field.name].target if field.name in last else None
+        if state is not None:
             yield Pending(field.name, Kind.LEFT, None, state, None, at, {}, told)
 
 

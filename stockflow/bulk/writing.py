@@ -16,7 +16,8 @@ from stockflow.contexts import Circumstances
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.eventstore.causes import Clocks, clocks_of
-from stockflow.eventstore.expressions import clock_of, payload_text
+from stockflow.eventstore.expressions import clock_of
+from stockflow.eventstore.payloads import payload_text
 from stockflow.ledgers import Pending
 from stockflow.subjects import Subject, subject_of
 from stockflow.tables import STOCKFLOW, ScheduledTransition

@@ -1,15 +1,29 @@
-"""The hash chain: each position's hash covers its event and the position before it."""
+"""The hash chain: each position's hash covers its event and the position before it.
 
-from collections.abc import Iterable
+What an event says of people is covered by a salted digest, which stays when an erasure destroys it
+and its salt. So the chain holds with what is erased, and nobody can find out what it was by trying.
+"""
+
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
 from django.db import models
 
+from stockflow.eventstore.payloads import lasting
 from stockflow.tables import Event
 
 GENESIS = bytes(32)
 """What the first position of a log is linked to."""
+
+SALT = 16
+"""How many random bytes are a salt."""
+
+SAID = ("actor", "reason", "correlation", "payload")
+"""The columns that an erasure empties, the last ones of an event."""
+
+_COLUMNS = [field.attname for field in Event._meta.concrete_fields]
+_KIND = _COLUMNS.index("kind")
 
 
 def link(previous: bytes, values: Iterable[Any]) -> bytes:
@@ -26,6 +40,40 @@ def link(previous: bytes, values: Iterable[Any]) -> bytes:
         values: Whole numbers, bytes, text or None, as the database holds them.
     """
     return sha256(previous + b"".join(map(_pack, values))).digest()
+
+
+def hash_of(
+    previous: bytes,
+    place: Iterable[Any],
+    event: Sequence[Any],
+    *,
+    salt: bytes | None = None,
+    digest: bytes | None = None,
+) -> bytes:
+    """Return the hash of a position.
+
+    Args:
+        previous: That of the position before.
+        place: The application, the position and when it was given.
+        event: The event's :func:`columns`.
+        salt: The position's salt.
+        digest: The digest of what the event said, where that is erased.
+    """
+    payload = event[-1]
+    if digest is None:
+        digest = digest_of(salt, event)
+        # What the payloads of other applications hold only they know.
+        payload = None if event[_KIND] is None else lasting(_bytes(payload))
+    return link(previous, [*place, *event[: -len(SAID)], payload, digest])
+
+
+def digest_of(salt: bytes | None, event: Sequence[Any]) -> bytes:
+    """Return the digest of what an *event*, its :func:`columns`, says of people."""
+    return link(b"", [salt, *event[-len(SAID) :]])
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
 
 
 def _pack(value: Any) -> bytes:

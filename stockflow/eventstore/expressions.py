@@ -1,6 +1,5 @@
 """What the columns of an event hold, as expressions of SQL with their values."""
 
-import json
 import time
 from functools import lru_cache
 from typing import Any
@@ -10,7 +9,7 @@ from django.db import connections, models
 from stockflow.adapting import Adapter, adapter_of
 from stockflow.contexts import Circumstances
 from stockflow.domain.cells import encode_value
-from stockflow.domain.instants import to_micros
+from stockflow.eventstore.payloads import payload_text
 from stockflow.facets import FacetPath, Fragment
 from stockflow.fields import facets_of
 from stockflow.ledgers import Pending
@@ -47,29 +46,6 @@ def payload_of(
     head, rest = text.split("\0")
     joined = f"%s || COALESCE(CAST({clock[0]} AS TEXT), 'null') || %s"
     return bytes_of(connection, joined), (head, *clock[1], rest)
-
-
-def payload_text(told: Circumstances, key: str | None = None, clock: str = "null") -> str | None:
-    """Return what an event keeps beside its columns, in JSON; None if that is nothing.
-
-    Args:
-        told: Who, why and when.
-        key: The primary key of an object that leaves.
-        clock: The version of the event that set a decay's clock.
-    """
-    parts = []
-    if told.cause is not None:
-        parts.append(f'"cause":{cause_text(to_micros(told.cause.due_at), clock)}')
-    if told.data:
-        parts.append(f'"data":{told.data}')
-    if key is not None:
-        parts.append(f'"key":{json.dumps(key, ensure_ascii=False)}')
-    return f"{{{','.join(parts)}}}" if parts else None
-
-
-def cause_text(due_at: int | str, clock: int | str) -> str:
-    """Return how the log tells a decay's timer: its due instant, and the version that set it."""
-    return f'{{"due_at":{due_at},"version":{clock}}}'
 
 
 def bytes_of(connection: Any, text: str) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from secrets import token_bytes
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, connections, transaction
 
 from stockflow import rows
 from stockflow.errors import InsideTransaction, InvalidIsolation
-from stockflow.eventstore.chain import GENESIS, columns, link
+from stockflow.eventstore.chain import GENESIS, SALT, columns, hash_of
 from stockflow.eventstore.expressions import clock_of
 from stockflow.tables import Position, Unsequenced
 
@@ -52,7 +53,7 @@ A transaction that followed another one on some object has the later last event,
 order in which the two began, and the events of one transaction stay together.
 """
 
-_POSITION = {"event": "bigint", "position": "bigint", "hash": "bytea"}
+_POSITION = {"event": "bigint", "position": "bigint", "hash": "bytea", "salt": "bytea"}
 
 _ENLIST = """
 INSERT INTO stockflow_unsequenced (event, application, transaction_id)
@@ -156,7 +157,7 @@ def _sequence_application(using: str, application: str, batch_size: int) -> Iter
         largest = max(batch_size, _LARGEST)
     while True:
         with transaction.atomic(using=using):
-            at = _lock(connections[using], application)
+            at = lock(connections[using], application)
             events, is_last = _next(connections[using], application, limit)
             _position(using, application, at, events)
             if events:
@@ -169,7 +170,7 @@ def _sequence_application(using: str, application: str, batch_size: int) -> Iter
         limit = min(limit * 2, largest) if events else limit * 2
 
 
-def _lock(connection: Any, application: str) -> int:
+def lock(connection: Any, application: str) -> int:
     """Wait until this is the only sequencer, and return the instant that it is then.
 
     What is read afterwards must see what the sequencer before wrote: on PostgreSQL that takes a
@@ -218,8 +219,9 @@ def _position(using: str, application: str, at: int, events: Sequence[int]) -> N
         stored, placed = _read(connection, chunk), list[rows.Row]()
         for event in chunk:
             last += 1
-            previous = link(previous, [application, last, at, *stored[event]])
-            placed.append((event, last, previous))
+            salt = token_bytes(SALT)
+            previous = hash_of(previous, [application, last, at], stored[event], salt=salt)
+            placed.append((event, last, previous, salt))
         rows.insert(connection, "stockflow_position", _POSITION, placed, also=same)
         test, values = rows.among(connection, "event", chunk)
         with connection.cursor() as cursor:

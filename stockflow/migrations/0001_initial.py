@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('topic', models.CharField(max_length=255)),
                 ('model', models.CharField(max_length=201, null=True)),
                 ('field', models.CharField(max_length=100, null=True)),
-                ('kind', models.CharField(choices=[('entered', 'Entered'), ('moved', 'Moved'), ('reclassified', 'Reclassified'), ('left', 'Left'), ('adopted', 'Adopted'), ('reconciled', 'Reconciled')], max_length=20, null=True)),
+                ('kind', models.CharField(choices=[('entered', 'Entered'), ('moved', 'Moved'), ('reclassified', 'Reclassified'), ('left', 'Left'), ('adopted', 'Adopted'), ('reconciled', 'Reconciled'), ('erased', 'Erased')], max_length=20, null=True)),
                 ('transition', models.CharField(max_length=255, null=True)),
                 ('source', models.CharField(max_length=255, null=True)),
                 ('target', models.CharField(max_length=255, null=True)),
@@ -57,6 +57,8 @@ class Migration(migrations.Migration):
                 ('position', models.BigIntegerField()),
                 ('sequenced_at', models.BigIntegerField(help_text='Microseconds since 1970 UTC.')),
                 ('hash', models.BinaryField()),
+                ('salt', models.BinaryField(null=True)),
+                ('digest', models.BinaryField(null=True)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('application', 'position'), name='stockflow_position_of_application')],

@@ -19,7 +19,8 @@ from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import MICROSECOND, to_micros
 from stockflow.domain.machine import Machine
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
+from stockflow.eventstore.expressions import bytes_of, clock_of
+from stockflow.eventstore.payloads import cause_text
 from stockflow.machines import machine_of
 from stockflow.moments import SCHEDULE
 from stockflow.rows import among, among_listed

@@ -15,7 +15,8 @@ from stockflow.bulk.commands import clocked_values
 from stockflow.domain.events import TOPICS
 from stockflow.domain.instants import to_micros
 from stockflow.errors import ConcurrentTransition
-from stockflow.eventstore.expressions import bytes_of, cause_text, clock_of
+from stockflow.eventstore.expressions import bytes_of, clock_of
+from stockflow.eventstore.payloads import cause_text
 from stockflow.fields import StockField
 from stockflow.moments import SCHEDULE
 from stockflow.scheduling.locking import Timer

@@ -29,8 +29,8 @@ FROM (SELECT i, i %% {objects} AS n,
              '{{"channel":"c' || (i %% {objects} / 10 %% {channels}) || '"}}' AS cell
       FROM {numbers}) numbered"""
 _POSITIONS = """
-INSERT INTO stockflow_position (event, application, position, sequenced_at, hash)
-SELECT id, 'stockflow', id + 1, 0, {empty} FROM stockflow_event WHERE id >= %s"""
+INSERT INTO stockflow_position (event, application, position, sequenced_at, hash, salt)
+SELECT id, 'stockflow', id + 1, 0, {empty}, {salt} FROM stockflow_event WHERE id >= %s"""
 
 
 def days(count: int) -> int:
@@ -49,7 +49,7 @@ def write(first: int, last: int, count: int) -> None:
 
     from stockflow.domain.instants import to_micros
 
-    numbers, empty = _NUMBERS[connection.vendor], "x''"
+    numbers, empty, salt = _NUMBERS[connection.vendor], "x''", "randomblob(16)"
     words: dict[str, Any] = {
         "objects": count // EVENTS_EACH,
         "states": STATES,
@@ -59,10 +59,10 @@ def write(first: int, last: int, count: int) -> None:
     }
     events = _EVENTS
     if connection.vendor == "postgresql":
-        empty = "''::bytea"
+        empty, salt = "''::bytea", "uuid_send(gen_random_uuid())"
         events = events.replace("substr('000000000000' || n, -12)", "lpad(n::text, 12, '0')")
     execute(events.format(numbers=numbers, **words), [first, last])
-    execute(_POSITIONS.format(empty=empty), [first])
+    execute(_POSITIONS.format(empty=empty, salt=salt), [first])
     execute("DELETE FROM stockflow_unsequenced")
 
 

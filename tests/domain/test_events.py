@@ -1,12 +1,12 @@
 """Domain events: frozen, under topics that stay."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from eventsourcing.utils import resolve_topic
 
-from stockflow.domain.events import EVENTS, TOPICS, Entered, Reclassified, StockEvent
+from stockflow.domain.events import EVENTS, TOPICS, Entered, Erased, Reclassified, StockEvent
 
 AT = datetime(2026, 3, 3, tzinfo=UTC)
 EVENT = Entered(
@@ -38,7 +38,11 @@ def test_how_late_it_was_recorded() -> None:
     assert EVENT.lag == timedelta(seconds=2)
 
 
-def test_only_a_facet_change_keeps_the_spell() -> None:
-    """All others begin or end one."""
-    assert [event for event in EVENTS if event.kind == "reclassified"] == [Reclassified]
-    assert EVENT.restarts_spell
+def test_what_keeps_the_spell() -> None:
+    """A facet's change and an erasure do; all others begin or end one."""
+    facts = {f.name: getattr(EVENT, f.name) for f in fields(EVENT)}
+
+    assert [e for e in EVENTS if not e(**{**facts, "source": "cold"}).restarts_spell] == [
+        Reclassified,
+        Erased,
+    ]

@@ -13,6 +13,7 @@ from django.test import override_settings
 
 import stockflow
 from stockflow import testing, witnesses
+from stockflow.erasure import erase
 from stockflow.eventstore.chain import GENESIS, link
 from stockflow.models import Event, Position
 from stockflow.verification import Wrong, verify
@@ -30,7 +31,7 @@ def found(since: int = 0) -> list[Wrong]:
 
 @pytest.fixture(name="log")
 def _log(db: None) -> None:
-    """Some thirty events of several objects, with reasons and facets, all positioned."""
+    """Some thirty events of several objects, with reasons and facets, all positioned; some erased."""
     with stockflow.context(actor="Ada Ärmel", reason="tests", correlation="c-1", data={"a": 1}):
         for n in range(6):
             lead = Lead.objects.create(channel=f"web {n}")
@@ -39,7 +40,11 @@ def _log(db: None) -> None:
             lead.rekindle()
             lead.save()
             Ticket.objects.create()
-    Order.objects.create().delete()
+        gone = Order.objects.create(pk=77)
+        lifecycle = gone.stock_lifecycle
+        gone.delete()
+    testing.sequence()
+    erase(lead, lifecycle or "")
     testing.sequence()
 
 
@@ -159,7 +164,7 @@ def test_command_fails_and_names_what_is_wrong(log: None) -> None:
 
 def rewrite(cursor: Any, first: int) -> None:
     """Change the event at position *first* and link all that follows anew: a forger's work."""
-    from stockflow.eventstore.chain import columns
+    from stockflow.eventstore.chain import columns, hash_of
 
     cursor.execute(
         "UPDATE stockflow_event SET reason = 'forged' "
@@ -172,9 +177,13 @@ def rewrite(cursor: Any, first: int) -> None:
         cursor.execute(
             f"SELECT {columns(connection)} FROM stockflow_event e WHERE id = %s", [entry.event]
         )
-        previous = link(
-            previous, ["stockflow", entry.position, entry.sequenced_at, *cursor.fetchone()]
-        )
+        place = "stockflow", entry.position, entry.sequenced_at
+        kept = {
+            name: value and bytes(value)
+            for name in ("salt", "digest")
+            for value in [getattr(entry, name)]
+        }
+        previous = hash_of(previous, place, cursor.fetchone(), **kept)
         cursor.execute(
             "UPDATE stockflow_position SET hash = %s WHERE event = %s", [previous, entry.event]
         )

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from hypothesis import HealthCheck, settings
@@ -23,6 +23,8 @@ START = datetime(2026, 3, 26, tzinfo=UTC)
 STEP = timedelta(hours=6)
 NOW = START + timedelta(days=30)
 STATES = ("hot", "warm", "won")
+STILL = {"reclassified", "erased"}
+"""The kinds of event after which an object is where it was."""
 FAMILY = ("crm.lead", "crm.hotlead", "crm.biglead")
 READ = [flow_counts.NAME, spell_rows.NAME]
 """The projections that answers read: those of the example would be folded for nothing."""
@@ -50,7 +52,7 @@ class Step(NamedTuple):
 
 steps = st.builds(
     Step,
-    st.sampled_from(["moved", "moved", "moved", "reclassified", "left"]),
+    st.sampled_from(["moved", "moved", "moved", "reclassified", "erased", "left"]),
     st.sampled_from(STATES),
     st.sampled_from(["web", "fair", None]),
     st.integers(0, 12),
@@ -99,8 +101,8 @@ def _life(model: str, opening: str, drawn: list[Step]) -> Iterator[Event]:
     for version, step in enumerate(drawn, start=1):
         kind = opening if version == 1 else step.kind
         at += step.wait * STEP
-        target = None if kind == "left" else state if kind == "reclassified" else step.state
-        after = None if target is None else _cell(step.channel)
+        target = None if kind == "left" else state if kind in STILL else step.state
+        after = cell if kind == "erased" else None if target is None else _cell(step.channel)
         yield event(
             lifecycle,
             version,
@@ -111,9 +113,12 @@ def _life(model: str, opening: str, drawn: list[Step]) -> Iterator[Event]:
             facets=(cell, after),
             model=model,
         )
-        if kind == "left":
-            return
         state, cell = target, after
+        if kind == "left":
+            break
+    if state is None:
+        told: Any = {"source": None, "target": None, "model": model}
+        yield event(lifecycle, version + 1, at + STEP, kind="erased", **told)
 
 
 def _cell(channel: FacetValue) -> str:
@@ -180,7 +185,7 @@ def since(events: Iterable[Event], before: datetime) -> dict[str, int]:
     """Return when each object entered its state, by lifecycle."""
     found: defaultdict[str, int] = defaultdict(int)
     for one in events:
-        if one.kind != "reclassified" and micros(one) < to_micros(before):
+        if one.kind not in STILL and micros(one) < to_micros(before):
             found[one.originator] = micros(one)
     return found
 

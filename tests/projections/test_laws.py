@@ -15,6 +15,7 @@ from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event
 from stockflow.projections import Stock, registry, runner
 from stockflow.testing import sequence
+from stockflow.verification import verify
 from tests.crm.models import BigLead, Lead
 from tests.projections.brute import Brute, by_channel, whole
 from tests.stockflow.conftest import START
@@ -35,6 +36,7 @@ class Laws(AnyOrder):
     def fold(self, batch: int) -> None:
         sequence()
         list(runner.project(batch_size=batch))
+        assert [wrong for step in verify() for wrong in step.wrong] == []
 
     @rule()
     def rebuild(self) -> None:

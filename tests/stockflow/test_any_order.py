@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stockflow import context
+from stockflow.erasure import erase
 from stockflow.errors import ConcurrentTransition
 from stockflow.models import Event, ScheduledTransition
 from stockflow.scheduling.decays import fire_due
@@ -101,7 +102,10 @@ class AnyOrder(RuleBasedStateMachine):
     def move(self, number: int, name: str, days: int) -> None:
         self.time.advance(timedelta(days=days) + TICK)
         instance = self._pick(number)
-        with suppress(TransitionNotAllowed, AttributeError, Lead.DoesNotExist):
+        with (
+            suppress(TransitionNotAllowed, AttributeError, Lead.DoesNotExist),
+            context(actor="ada"),
+        ):
             getattr(instance, name)()
 
     @precondition(lambda self: self.instances)
@@ -145,6 +149,16 @@ class AnyOrder(RuleBasedStateMachine):
             if instance.pk is not None:
                 instance.delete()
         self.instances.remove(instance)
+
+    @precondition(lambda self: self.lifecycles)
+    @rule(number=st.integers(0, 9))
+    def erase(self, number: int) -> None:
+        self.time.advance(TICK)
+        logged = sorted({*Event.objects.values_list("originator", flat=True)})
+        if logged:
+            lifecycle = logged[number % len(logged)]
+            erase(lifecycle)
+            assert {e.actor for e in events_of(lifecycle)} <= {"", "stockflow.schedule"}
 
     @precondition(lambda self: self.instances)
     @rule(number=st.integers(0, 9))
@@ -190,7 +204,7 @@ class AnyOrder(RuleBasedStateMachine):
             for field in {event.field for event in log}:
                 own = [event for event in log if event.field == field]
                 assert_linked(own)
-                assert own[-1].kind == "left"
+                assert own[-1].target is None
         timed = set(ScheduledTransition.objects.values_list("lifecycle", flat=True))
         assert timed <= alive
 

@@ -4,21 +4,70 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 
+-- Nothing but an erasure, which an event of the object tells of: what is said of people goes, of the
+-- payload all or some.
+CREATE FUNCTION stockflow_keep_event() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    emptied stockflow_event := OLD;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        emptied.actor := '';
+        emptied.reason := '';
+        emptied.correlation := '';
+        emptied.payload := NEW.payload;
+        IF NEW IS NOT DISTINCT FROM emptied AND OLD.application = 'stockflow' AND OLD.kind <> 'erased'
+            AND EXISTS (
+                SELECT 1 FROM stockflow_event x
+                WHERE x.application = 'stockflow' AND x.originator = OLD.originator
+                AND x.version > OLD.version AND x.kind = 'erased'
+            )
+        THEN
+            IF NEW.payload IS NULL OR COALESCE(
+                convert_from(OLD.payload, 'UTF8')::jsonb @> convert_from(NEW.payload, 'UTF8')::jsonb, false
+            ) THEN
+                RETURN NEW;
+            END IF;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'stockflow: % of % is refused: what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+
 -- For each row: loaddata begins with an UPDATE that finds none, and that is no harm.
 CREATE TRIGGER stockflow_immutable BEFORE DELETE OR UPDATE ON stockflow_event
-FOR EACH ROW EXECUTE FUNCTION stockflow_refuse(
-    'what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.'
-);
+FOR EACH ROW EXECUTE FUNCTION stockflow_keep_event();
 
 CREATE TRIGGER stockflow_never_emptied BEFORE TRUNCATE ON stockflow_event
 FOR EACH STATEMENT EXECUTE FUNCTION stockflow_refuse(
     'what was recorded is never altered. Record what corrects it, by a transition or by manage.py stockflow reconcile.'
 );
 
+-- Nothing but an erasure: the salt goes once what it was for is gone.
+CREATE FUNCTION stockflow_keep_position() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    erased stockflow_position := OLD;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        erased.salt := NULL;
+        erased.digest := NEW.digest;
+        IF NEW IS NOT DISTINCT FROM erased AND OLD.salt IS NOT NULL AND OLD.digest IS NULL
+            AND COALESCE(length(NEW.digest) = 32, false)
+            AND EXISTS (
+                SELECT 1 FROM stockflow_event e JOIN stockflow_event x
+                ON x.application = e.application AND x.originator = e.originator AND x.version > e.version
+                WHERE e.id = OLD.event AND e.application = 'stockflow' AND e.kind <> 'erased'
+                AND e.actor = '' AND e.reason = '' AND e.correlation = '' AND x.kind = 'erased'
+            )
+        THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'stockflow: % of % is refused: a position is given once, by sequence(), and links the log. To see whether it is whole, run manage.py stockflow verify.', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+
 CREATE TRIGGER stockflow_immutable BEFORE DELETE OR UPDATE ON stockflow_position
-FOR EACH ROW EXECUTE FUNCTION stockflow_refuse(
-    'a position is given once, by sequence(), and links the log. To see whether it is whole, run manage.py stockflow verify.'
-);
+FOR EACH ROW EXECUTE FUNCTION stockflow_keep_position();
 
 CREATE TRIGGER stockflow_never_emptied BEFORE TRUNCATE ON stockflow_position
 FOR EACH STATEMENT EXECUTE FUNCTION stockflow_refuse(

@@ -1,0 +1,583 @@
+"""What the log says of people can be destroyed; numbers and the chain stay."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+
+import stockflow
+from stockflow import testing, witnesses
+from stockflow.domain.errors import InvalidInstant, UnknownLifecycle
+from stockflow.domain.events import Erased
+from stockflow.domain.instants import to_micros
+from stockflow.erasure import erasable, erase
+from stockflow.eventstore.applications import StockLog
+from stockflow.models import Event, Position
+from stockflow.projections import runner
+from stockflow.projections.models import Spell as SpellRow
+from stockflow.scheduling.decays import fire_due
+from stockflow.testing import Clock, run_due
+from stockflow.verification import verify
+from tests.crm.models import Lead, Order, Ticket, Trial
+from tests.eventstore.tampering import tampering
+from tests.projections.locking import before, elsewhere
+from tests.stockflow.conftest import START
+from tests.stockflow.reading import (
+    assert_whole,
+    events_of,
+    last_event,
+    lifecycle_of,
+    timers_of,
+    trail,
+)
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+SAID = "actor", "reason", "correlation", "payload"
+
+
+@pytest.fixture(name="time", autouse=True)
+def _time() -> Any:
+    with testing.clock(START) as time:
+        yield time
+
+
+@pytest.fixture(name="ida")
+def _ida(time: Clock) -> Lead:
+    """A lead with three events, of which two say something of Ida."""
+    with stockflow.context(
+        actor="Ida", reason="asked by Ida", correlation="i-1", data={"n": "Ida"}
+    ):
+        lead: Lead = Lead.objects.create(channel="web")
+    time.advance(8 * DAY)
+    run_due()
+    lead.refresh_from_db()
+    with stockflow.context(actor="Ida"):
+        lead.rekindle()
+        lead.save()
+    return lead
+
+
+def wrong() -> list[str]:
+    """Return what ``verify`` finds."""
+    return [str(one) for step in verify() for one in step.wrong]
+
+
+def bytes_of_the_log() -> bytes:
+    """Return all that is stored of events and positions."""
+    rows = [*Event.objects.values_list(), *Position.objects.values_list()]
+    return b"|".join(
+        bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+        for row in rows
+        for value in row
+    )
+
+
+@pytest.mark.parametrize("sequenced", [True, False])
+def test_what_was_said_is_gone_and_the_chain_holds(ida: Lead, sequenced: bool) -> None:
+    """Whether its events have positions or get them later; what happened and when is as it was."""
+    happened = ["kind", "source", "target", "target_facets", "occurred_at", "recorded_at"]
+    before = list(Event.objects.order_by("version").values_list(*happened))
+    if sequenced:
+        testing.sequence()
+    assert b"Ida" in bytes_of_the_log()
+
+    with stockflow.context(actor="office", reason="ticket 42"):
+        assert erase(ida) == 2
+    testing.sequence()
+
+    assert b"Ida" not in bytes_of_the_log()
+    assert list(Event.objects.order_by("version").values_list(*happened))[:3] == before
+    assert trail(ida)[-1] == "erased hot>hot"
+    assert (last_event(ida).actor, last_event(ida).reason) == ("office", "ticket 42")
+    assert wrong() == []
+    assert Position.objects.filter(salt=None).count() == (2 if sequenced else 0)
+
+
+def test_a_witness_still_holds(ida: Lead, tmp_path: Path) -> None:
+    """The hashes of before are those of after."""
+    file = tmp_path / "witness.json"
+    file.write_text(witnesses.witness("default"))
+    hashes = dict(Position.objects.values_list("position", "hash"))
+    erase(ida)
+
+    call_command("stockflow", "verify", against=file, verbosity=0)
+    assert {p: bytes(h) for p, h in hashes.items()} == {
+        p: bytes(h) for p, h in Position.objects.values_list("position", "hash") if p in hashes
+    }
+
+
+def test_a_decay_keeps_its_cause(ida: Lead) -> None:
+    """Who fired it and which timer it was says nothing of people."""
+    erase(ida)
+    decay = StockLog().history(lifecycle_of(ida)).events[1]
+
+    assert (decay.actor, decay.due_at) == ("stockflow.schedule", START + 7 * DAY)
+
+
+def test_what_data_say_of_the_schedule_stays(time: Clock) -> None:
+    """A decay that was postponed stays so, though the data beside it go."""
+    with stockflow.context(data={"who": "Ida"}):
+        lead = Lead.objects.create()
+        lead.postpone_decay("cool", to=START + 20 * DAY)
+        lead.save()
+    testing.sequence()
+    said = last_event(lead).payload
+    erase(lead)
+    time.advance(10 * DAY)
+    call_command("stockflow", "reschedule", "crm.Lead", apply=True, verbosity=0)
+
+    kept = events_of(lead.stock_lifecycle)[1]
+    assert b"Ida" in bytes(said or b"")
+    assert json.loads(bytes(kept.payload or b""))["data"].keys() == {"stockflow.schedule"}
+    assert timers_of(lead)["temperature"].due_at == to_micros(START + 20 * DAY)
+    assert wrong() == []
+
+
+def test_a_deleted_object_loses_its_key(ida: Lead) -> None:
+    """Nothing leads back to it; a second time there is nothing left to erase."""
+    key, lifecycle = ida.pk, lifecycle_of(ida)
+    with stockflow.context(reason="Ida left"):
+        ida.delete()
+    testing.sequence()
+
+    assert erasable(lifecycle, "default") == 3
+    assert erase(lifecycle) == 3
+    assert [e.kind for e in events_of(lifecycle)][-2:] == ["left", "erased"]
+    assert f'"key":"{key}"'.encode() not in bytes_of_the_log()
+    assert (erase(lifecycle), erase(str(lifecycle)), len(events_of(lifecycle))) == (0, 0, 5)
+    testing.sequence()
+    assert wrong() == []
+
+
+def test_the_object_goes_on(ida: Lead, time: Clock) -> None:
+    """Row, log and timer agree, its decay comes when it would have, and what follows is erased too."""
+    due = timers_of(ida)["temperature"].due_at
+    erase(ida)
+    ida.refresh_from_db()
+    assert_whole(ida)
+    assert timers_of(ida)["temperature"].due_at == due
+    time.advance(8 * DAY)
+    list(fire_due())
+    ida.refresh_from_db()
+    with stockflow.context(actor="Ida"):
+        ida.lose()
+        ida.save()
+    testing.sequence()
+
+    assert erase(ida) == 1
+    ida.refresh_from_db()
+    assert_whole(ida)
+    assert trail(ida)[3:] == [
+        "erased hot>hot",
+        "moved hot>warm",
+        "moved warm>lost",
+        "erased lost>lost",
+    ]
+    testing.sequence()
+    assert wrong() == []
+
+
+def test_what_was_due_before_comes_first(ida: Lead, time: Clock) -> None:
+    """An erasure is dated now, so decays that were due are recorded at their own instants."""
+    time.advance(40 * DAY)
+    erase(ida)
+
+    assert trail(ida)[-3:] == ["moved hot>warm", "moved warm>cold", "erased cold>cold"]
+    ida.refresh_from_db()
+    assert_whole(ida)
+
+
+def test_each_field_of_an_object(time: Clock) -> None:
+    """One event tells of all of them, wherever the last one left the object."""
+    with stockflow.context(actor="Ida"):
+        order = Order.objects.create(grace=DAY, deadline=time.at + DAY)
+    erase(order)
+
+    order.refresh_from_db()
+    assert_whole(order)
+    assert {event.actor for event in events_of(order.stock_lifecycle)} == {""}
+
+
+def test_nothing_said_is_nothing_erased(time: Clock) -> None:
+    """No event is written for an object of which nothing is said."""
+    ticket = Ticket.objects.create()
+
+    assert erase(ticket) == 0
+    assert trail(ticket) == ["entered >new"]
+
+
+def test_several_at_once(ida: Lead) -> None:
+    """All or none: one unknown lifecycle undoes the rest."""
+    with stockflow.context(actor="Ida"):
+        ticket = Ticket.objects.create()
+    unknown = uuid4()
+    with pytest.raises(UnknownLifecycle, match=f"Nothing is recorded of lifecycle {unknown}"):
+        erase(ida, ticket, unknown)
+    assert erasable(lifecycle_of(ida), "default") == 2
+
+    assert erase(ida, lifecycle_of(ida), ticket) == 3
+
+
+def test_bad_arguments(ida: Lead) -> None:
+    """Each says what is wrong and what to do."""
+    with pytest.raises(UnknownLifecycle, match="'ida' is no lifecycle: a UUID such as"):
+        erase("ida")
+    with pytest.raises(UnknownLifecycle, match="has no history yet"):
+        erase(Lead())
+    with pytest.raises(TypeError, match="takes objects that have a stock history"):
+        erase(7)  # type: ignore[arg-type]
+    with (
+        stockflow.context(at=START),
+        pytest.raises(InvalidInstant, match=r"erased now\. Call it in a context without at="),
+    ):
+        erase(ida)
+    assert erasable(lifecycle_of(ida), "default") == 2
+
+
+def test_rolled_back_nothing_is_erased(ida: Lead) -> None:
+    """It is of the caller's transaction."""
+    testing.sequence()
+    before = bytes_of_the_log()
+    with transaction.atomic():
+        erase(ida)
+        transaction.set_rollback(True)
+
+    assert bytes_of_the_log() == before
+
+
+def test_a_model_that_is_gone_from_the_code(ida: Lead) -> None:
+    """Its objects' histories are erased all the same."""
+    lifecycle = uuid4()
+    told = {
+        "originator": str(lifecycle),
+        "version": 1,
+        "topic": "stockflow:entered",
+        "model": "gone.thing",
+    }
+    Event.objects.create(
+        **told, field="state", kind="entered", target="new", occurred_at=7, actor="Ida"
+    )
+
+    assert erase(lifecycle) == 1
+    assert [(e.kind, e.source, e.target) for e in events_of(lifecycle)][1:] == [
+        ("erased", "new", "new")
+    ]
+
+
+def test_no_number_changes(ida: Lead, time: Clock) -> None:
+    """Stays go on, flows are counted once, and a rebuild finds what was folded."""
+    from stockflow.projections import Flow, Stock, registry
+
+    registry.declared.stocks.pop("erasing", None)
+    registry.declared.flows.pop("erasing-arrivals", None)
+    stock = Stock("erasing", Lead.temperature, states=["hot", "warm"])
+    flow = Flow("erasing-arrivals", sources=[None], sinks=[stock])
+    gone = Lead.objects.create()
+    with stockflow.context(actor="Ida"):
+        gone.delete()
+
+    def numbers() -> list[Any]:
+        asked: Any = {"start": START, "end": time.at + DAY, "every": "day"}
+        return [
+            *(
+                getattr(stock, name)(**asked)
+                for name in ("closing", "inflow", "outflow", "exposure")
+            ),
+            flow.count(start=START, end=time.at + DAY),
+            stock.stays(merged=False),
+            stock.members(),
+            stock.reclassified(**asked),
+        ]
+
+    expected = numbers()
+    testing.sequence()
+    list(runner.project())
+    erase(ida, lifecycle_of(gone))
+    unfolded = numbers()
+    testing.sequence()
+    list(runner.project())
+    folded = numbers()
+    list(runner.rebuild())
+
+    assert expected == unfolded == folded == numbers()
+    assert SpellRow.objects.filter(left_at=None).count() == 1
+
+
+def test_domain_event(ida: Lead) -> None:
+    """Other readers of the log are told by an event of its own class."""
+    erase(ida)
+    history = StockLog().history(lifecycle_of(ida))
+
+    assert isinstance(history.events[-1], Erased)
+    assert not history.events[-1].restarts_spell
+    assert [s and s.state for s in history.spells()][-2:] == ["hot", "hot"]
+    assert ida.stock_history()[-1].kind == "erased"
+
+
+FORGED_EVENTS = {
+    "another actor": "UPDATE stockflow_event SET actor = 'x' WHERE id = %s",
+    "another reason": "UPDATE stockflow_event SET reason = 'x' WHERE id = %s",
+    "another correlation": "UPDATE stockflow_event SET correlation = 'x' WHERE id = %s",
+    "another state": "UPDATE stockflow_event SET target = 'cold', payload = NULL WHERE id = %s",
+    "another instant": "UPDATE stockflow_event SET occurred_at = occurred_at + 1 WHERE id = %s",
+    "another version": "UPDATE stockflow_event SET version = 99 WHERE id = %s",
+    "no text": "UPDATE stockflow_event SET payload = {no_text} WHERE id = %s",
+    "more payload": "UPDATE stockflow_event SET payload = {more} WHERE id = %s",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED_EVENTS.values(), ids=FORGED_EVENTS)
+def test_an_erased_event_is_not_altered(ida: Lead, forged: str) -> None:
+    """The exception that the triggers make is for what an erasure does, and for nothing else."""
+    erase(ida)
+    event = events_of(ida.stock_lifecycle)[1]  # a decay, with its cause
+    is_postgresql = connection.vendor == "postgresql"
+    texts = {"no_text": b"\x00", "more": b'{"cause":{"due_at":1}}'}
+    words = {
+        name: f"'\\x{text.hex()}'::bytea" if is_postgresql else f"x'{text.hex()}'"
+        for name, text in texts.items()
+    }
+    with (
+        pytest.raises(IntegrityError, match=r"^stockflow: UPDATE of stockflow_event is refused"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(forged.format(**words), [event.pk])
+
+
+EMPTIED = "UPDATE stockflow_event SET actor = '', reason = '', correlation = '', payload = NULL"
+
+
+def test_only_what_an_event_tells_of_is_emptied(ida: Lead) -> None:
+    """Neither without an erasure, nor what came after it, nor what the erasure itself says."""
+    with stockflow.context(actor="Ida"):
+        other = Lead.objects.create()
+    with stockflow.context(actor="office"):
+        erase(ida)
+    ida.refresh_from_db()
+    with stockflow.context(actor="Ida"):
+        ida.ping()
+        ida.save()
+        events = [*events_of(ida.stock_lifecycle)[3:], *events_of(other.stock_lifecycle)]
+    assert [event.kind for event in events] == ["erased", "reclassified", "entered"]
+    Event.objects.create(
+        application="other", originator=str(ida.stock_lifecycle), version=1, topic="t"
+    )
+    events += Event.objects.filter(application="other")
+
+    for event in events:
+        with (
+            pytest.raises(
+                IntegrityError, match=r"^stockflow: UPDATE of stockflow_event is refused"
+            ),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(f"{EMPTIED} WHERE id = %s", [event.pk])
+
+
+FORGED_POSITIONS = {
+    "no digest": "UPDATE stockflow_position SET salt = NULL WHERE event = %s",
+    "a short digest": "UPDATE stockflow_position SET salt = NULL, digest = {short} WHERE event = %s",
+    "the salt stays": "UPDATE stockflow_position SET digest = {digest} WHERE event = %s",
+    "another hash": "UPDATE stockflow_position SET salt = NULL, digest = {digest}, hash = {digest} WHERE event = %s",
+    "another position": "UPDATE stockflow_position SET salt = NULL, digest = {digest}, position = 99 WHERE event = %s",
+    "what was not erased": "UPDATE stockflow_position SET salt = NULL, digest = {digest} WHERE event = %s",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED_POSITIONS.values(), ids=FORGED_POSITIONS)
+def test_a_position_is_not_altered(ida: Lead, forged: str) -> None:
+    """A salt goes only with its digest in its place, once what it was for is empty."""
+    testing.sequence()
+    is_postgresql = connection.vendor == "postgresql"
+    words = {
+        name: f"'\\x{'ab' * size}'::bytea" if is_postgresql else f"x'{'ab' * size}'"
+        for name, size in (("digest", 32), ("short", 31))
+    }
+    events = [events_of(ida.stock_lifecycle)[0].pk]
+    if "99" in forged or "hash" in forged or "31" in forged or "short" in forged:
+        erase(ida)
+        testing.sequence()
+    events.append(last_event(ida).pk)
+    for event in events:
+        with (
+            pytest.raises(
+                IntegrityError, match=r"^stockflow: UPDATE of stockflow_position is refused"
+            ),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(forged.format(**words), [event])
+
+
+def tampered(act: Callable[[Any, Event], Any], event: Event) -> list[str]:
+    """Return what ``verify`` finds after *act* without the triggers."""
+    with tampering() as cursor:
+        act(cursor, event)
+        return wrong()
+
+
+def test_what_was_altered_of_an_erased_event_is_found(ida: Lead) -> None:
+    """Its words again, its rest, its digest, its salt, or the event that tells of the erasure."""
+    testing.sequence()
+    erase(ida)
+    testing.sequence()
+    first, decay, *_, told = events_of(ida.stock_lifecycle)
+
+    def run(sql: str, *values: Any) -> Callable[[Any, Event], Any]:
+        return lambda cursor, event: cursor.execute(sql, [*values, event.pk])
+
+    altered = "altered: the hash is not that of its content"
+    event, position = (
+        "UPDATE stockflow_event SET {} WHERE id = %s",
+        "UPDATE stockflow_position SET {} WHERE event = %s",
+    )
+    cases = [
+        (first, event.format("actor = 'Ida'"), [], "what was erased of its event"),
+        (first, event.format("payload = %s"), [b"{}"], altered),
+        (first, event.format("target = 'cold'"), [], altered),
+        (first, position.format("digest = %s"), [b"\x00" * 32], altered),
+        (first, position.format("digest = NULL"), [], altered),
+        (first, position.format("salt = %s"), [b"\x00" * 16], altered),
+        (decay, position.format("salt = %s"), [b"\x00" * 16], altered),
+        (decay, event.format("payload = NULL"), [], altered),
+        (
+            told,
+            "DELETE FROM stockflow_event WHERE id = %s",
+            [],
+            "no later event of its object says so",
+        ),
+        (told, event.format("actor = 'x'"), [], altered),
+    ]
+    for which, sql, values, text in cases:
+        found = tampered(run(sql, *values), which)
+        assert text in found[0], sql
+
+
+def test_emptied_by_somebody_who_has_the_database(ida: Lead) -> None:
+    """With a digest that is right, but no event that says so."""
+    from stockflow.eventstore.chain import columns, digest_of
+
+    testing.sequence()
+    event = events_of(ida.stock_lifecycle)[0]
+    with tampering() as cursor:
+        cursor.execute(
+            f"SELECT p.salt, {columns(connection)} FROM stockflow_event e "
+            "JOIN stockflow_position p ON p.event = e.id WHERE e.id = %s",
+            [event.pk],
+        )
+        salt, *content = cursor.fetchone()
+        cursor.execute(f"{EMPTIED} WHERE id = %s", [event.pk])
+        cursor.execute(
+            "UPDATE stockflow_position SET salt = NULL, digest = %s WHERE event = %s",
+            [digest_of(salt, content), event.pk],
+        )
+        found = wrong()
+
+    assert found[0] == (
+        f"Position 1: what its event {event.pk} said is gone, and no later event of its object says so"
+    )
+
+
+def test_nothing_can_be_guessed_from_a_digest(ida: Lead) -> None:
+    """Two events that said the same have digests that are not."""
+    with stockflow.context(actor="Ida"):
+        tickets = [Ticket.objects.create() for _ in range(2)]
+    testing.sequence()
+    erase(*tickets)
+    digests = Position.objects.exclude(digest=None).values_list("digest", flat=True)
+
+    assert len({bytes(digest or b"") for digest in digests}) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_waits_for_the_sequencer(ida: Lead) -> None:
+    """What is being linked is not emptied meanwhile: its link would not hold."""
+    lifecycle = lifecycle_of(ida)
+    with before(
+        "INSERT INTO stockflow_position", lambda: elsewhere(lambda: erase(lifecycle))
+    ) as met:
+        testing.sequence()
+
+    assert met == [None]
+    assert wrong() == []
+    assert erase(lifecycle) == 2
+    testing.sequence()
+    assert wrong() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_erase_once(ida: Lead) -> None:
+    """The second waits for the first, and finds nothing left."""
+    lifecycle = lifecycle_of(ida)
+    ida.delete()
+    with before(
+        "UPDATE stockflow_event SET actor", lambda: elsewhere(lambda: erase(lifecycle))
+    ) as met:
+        assert erase(lifecycle) == 3
+
+    assert met == [None]
+    assert erase(lifecycle) == 0
+    assert [event.kind for event in events_of(lifecycle)].count("erased") == 1
+
+
+def called(*words: str, **options: Any) -> str:
+    """Return what ``manage.py stockflow`` writes."""
+    out = StringIO()
+    call_command("stockflow", *words, stdout=out, **options)
+    return out.getvalue()
+
+
+def test_command(ida: Lead) -> None:
+    """It shows what it would do, and does it when told to."""
+    key = str(ida.pk)
+    shown = called("erase", "crm.Lead", key)
+    assert "by 2 of its events" in shown
+    assert "repeat with --apply" in shown
+    assert erasable(lifecycle_of(ida), "default") == 2
+
+    done = called("erase", "crm.Lead", key, "--apply", "--actor", "office", "--reason", "ticket 42")
+    assert "Erased what 2 events said" in done
+    assert (last_event(ida).actor, last_event(ida).reason) == ("office", "ticket 42")
+    assert "(erased)" in called("audit", "crm.Lead", key)
+    assert "repeat with" not in called("erase", "crm.Lead", key)
+
+
+def test_command_finds_deleted_objects(ida: Lead) -> None:
+    """By their keys, as long as these are there."""
+    key, lifecycle = str(ida.pk), lifecycle_of(ida)
+    ida.delete()
+    with pytest.raises(CommandError, match=f"Deleted with that key: \n--lifecycle {lifecycle}"):
+        called("erase", "crm.Lead", key)
+
+    called("erase", "--lifecycle", str(lifecycle), "--apply")
+    with pytest.raises(CommandError, match="Deleted with that key: none is recorded"):
+        called("audit", "crm.Lead", key)
+    with pytest.raises(CommandError, match="Name an object"):
+        called("erase")
+    with pytest.raises(CommandError, match="Nothing is recorded of lifecycle"):
+        called("erase", "--lifecycle", str(UUID(int=7)))
+
+
+def test_parked_timers_are_left(time: Clock) -> None:
+    """A decay that waits for a person does not keep an object from being erased."""
+    with stockflow.context(actor="Ida"):
+        trial = Trial.objects.create()
+    timers = timers_of(trial)
+    for timer in timers.values():
+        timer.parked_at = 1
+        timer.error = "no"
+        timer.save()
+    time.advance(400 * DAY)
+
+    assert erase(trial) == 1
+    assert {e.actor for e in events_of(trial.stock_lifecycle)} <= {"", "stockflow.schedule"}
