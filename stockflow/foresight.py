@@ -10,7 +10,7 @@ from stockflow.domain.instants import require_instant
 from stockflow.domain.machine import Machine
 from stockflow.errors import InvalidDeclaration
 from stockflow.machines import machine_of
-from stockflow.settling import Turns, is_too_late, looping
+from stockflow.settling import Turns, is_too_late, looping, parked
 from stockflow.subjects import subject_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def _follow(instance: Any, field: "StockField", at: datetime) -> str:
     state, due_at = str(known[field.name]), known[field.due_name]
     decay = deferring.due_decay(instance, field) if due_at is not None else None
     last, others, turns = instance.stock_changed_at, None, Turns()
+    if due_at is not None and due_at <= at and field.name in parked(instance):
+        return state  # until a person decides
     while decay is not None and due_at is not None and due_at <= at:
         if turns.are_looping(due_at):
             raise looping(instance, decay, due_at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import django_fsm
 
 from stockflow import conf, deferring
-from stockflow.bodies import is_empty
+from stockflow.bodies import may_fail
 from stockflow.contexts import Cause, Circumstances
 from stockflow.domain.decay import Decay, earliest
 from stockflow.domain.errors import StockflowError
@@ -70,8 +70,8 @@ def settle(instance: Any, until: datetime) -> int:
     try:
         while overdue := first_overdue(instance, until, blocked):
             due_at, field, decay = overdue
-            if not is_asked and not is_empty(getattr(type(instance), decay.transition)):
-                is_asked, blocked = True, blocked | _parked(instance)
+            if not is_asked and may_fail(type(instance), decay.transition):
+                is_asked, blocked = True, blocked | parked(instance)
                 continue
             if turns.are_looping(due_at):
                 raise looping(instance, decay, due_at)
@@ -84,14 +84,14 @@ def settle(instance: Any, until: datetime) -> int:
     return steps
 
 
-def _parked(instance: Any) -> set[str]:
+def parked(instance: Any) -> set[str]:
     """Return the fields whose decays wait for a person, who may well call something else.
 
-    Asked of the database where a method may fail: what is empty is settled in memory.
+    Asked of the database where something may fail: what runs nothing is settled in memory.
     """
     timers = ScheduledTransition.objects.using(instance._state.db or "default")
-    parked = timers.filter(lifecycle=instance.stock_lifecycle, parked_at__isnull=False)
-    return set(parked.values_list("field", flat=True))
+    waiting = timers.filter(lifecycle=instance.stock_lifecycle, parked_at__isnull=False)
+    return set(waiting.values_list("field", flat=True))
 
 
 def looping(instance: Any, decay: Decay, due_at: datetime) -> StockflowError:

@@ -8,9 +8,8 @@ from typing import Any
 from django.contrib.auth import get_permission_codename
 from django.db import models
 from django.db.models.signals import post_save, pre_save
-from django_fsm.signals import post_transition, pre_transition
 
-from stockflow.bodies import is_empty
+from stockflow.bodies import has_listeners, is_empty
 from stockflow.domain.errors import UnknownTransition
 from stockflow.fields import StockField
 from stockflow.subjects import Subject, subject_of
@@ -80,7 +79,7 @@ class Command:
             and all(_is_plain(rule) for rule in self.rules)
             and is_empty(getattr(self.model, self.name))
             and not is_observed(self.model)
-            and not _has_transition_listeners(self.model)
+            and not has_listeners(self.model)
             and _is_in_one_table(self.subject)
             and all(is_clocked(field) for field in moving_columns(self.model))
         )
@@ -146,10 +145,6 @@ def _is_of_time(field: Any) -> bool:
 def _is_plain(rule: Any) -> bool:
     extras: Extras = rule.custom.get(Extras.KEY, Extras())
     return isinstance(rule.target, str) and extras.restarts_clock and not rule.conditions
-
-
-def _has_transition_listeners(model: type[models.Model]) -> bool:
-    return bool(pre_transition.has_listeners(model) or post_transition.has_listeners(model))
 
 
 def _is_in_one_table(subject: Subject) -> bool:

@@ -10,12 +10,13 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django_fsm.signals import pre_transition
 
+from stockflow.bodies import may_fail
 from stockflow.models import PeriodicRun, ScheduledTransition
 from stockflow.scheduling import register
 from stockflow.scheduling.decays import fire_due
 from stockflow.scheduling.runs import run_jobs
 from stockflow.testing import Clock, run_due
-from tests.crm.models import Chain, Fading, Lamp, Rep
+from tests.crm.models import Chain, Fading, Lamp, Lead, Rep, Trial
 from tests.stockflow.reading import assert_whole, timers_of, trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -267,6 +268,54 @@ def test_a_parked_decay_holds_up_nobody_who_calls(
 
     assert trail(one) == ["entered >a", kind]
     assert timers_of(one) == {}
+
+
+def refuse(_: Any) -> None:
+    """Fail."""
+    raise ValueError("no")
+
+
+def test_a_parked_decay_whose_receiver_fails_holds_up_nobody_who_calls(time: Clock) -> None:
+    """Its method is empty, but somebody is told of it, who raises each time."""
+    lead = Lead.objects.create()
+    time.advance(7 * DAY)
+    with failing(lead, "cool", refuse):
+        tried(time)
+        lead.refresh_from_db()
+        with pytest.raises(ValueError, match="no"):
+            lead.cool()
+        lead.lose()
+        lead.save()
+
+    assert trail(lead) == ["entered >hot", "moved hot>lost"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "expected"),
+    [
+        pytest.param(Lead, "cool", False, id="empty"),
+        pytest.param(Lead, "win", True, id="body"),
+        pytest.param(Trial, "drop", True, id="condition"),
+    ],
+)
+def test_what_may_fail(model: type[Any], name: str, expected: bool) -> None:
+    """Whatever runs what an application wrote."""
+    assert may_fail(model, name) is expected
+
+
+def test_the_effective_state_of_what_is_parked(time: Clock) -> None:
+    """It stays where it is until a person decides, whatever is due by then."""
+    one, other = (Chain.objects.create(is_broken=n == 0) for n in range(2))
+    time.advance(DAY)
+    before = one.effective_state()
+    tried(time)
+    one.refresh_from_db()
+    other.refresh_from_db()
+
+    assert (before, one.effective_state(), one.effective_state(at=time.at + 9 * DAY)) == (
+        *("b", "a", "a"),
+    )
+    assert other.effective_state() == "b"
 
 
 def test_a_parked_decay_can_be_put_off_or_cancelled(time: Clock) -> None:
