@@ -63,17 +63,14 @@ def hash_of(
     if digest is None:
         digest = digest_of(salt, event)
         # What the payloads of other applications hold only they know.
-        payload = None if event[_KIND] is None else lasting(_bytes(payload))
+        is_ours = event[_KIND] and isinstance(payload, bytes | memoryview)
+        payload = lasting(bytes(payload)) if is_ours else None
     return link(previous, [*place, *event[: -len(SAID)], payload, digest])
 
 
 def digest_of(salt: bytes | None, event: Sequence[Any]) -> bytes:
     """Return the digest of what an *event*, its :func:`columns`, says of people."""
     return link(b"", [salt, *event[-len(SAID) :]])
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
 
 
 def _pack(value: Any) -> bytes:

@@ -488,6 +488,19 @@ def test_emptied_by_somebody_who_has_the_database(ida: Lead) -> None:
     )
 
 
+def test_a_payload_that_is_no_bytes_any_more(ida: Lead) -> None:
+    """It is an alteration like any other."""
+    testing.sequence()
+    if connection.vendor == "postgresql":
+        pytest.skip("PostgreSQL keeps bytes")
+    sql = "UPDATE stockflow_event SET payload = CAST(payload AS TEXT) WHERE id = %s"
+    found = tampered(
+        lambda cursor, event: cursor.execute(sql, [event.pk]), events_of(ida.stock_lifecycle)[0]
+    )
+
+    assert found[0].startswith("Position 1: it, or its event")
+
+
 def test_nothing_can_be_guessed_from_a_digest(ida: Lead) -> None:
     """Two events that said the same have digests that are not."""
     with stockflow.context(actor="Ida"):
