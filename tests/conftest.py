@@ -26,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="How many random alterations of the log `verify` must find.",
     )
     parser.addoption(
+        "--rounds",
+        type=int,
+        default=25,
+        help="How many transactions each of several processes writes, on objects that they share.",
+    )
+    parser.addoption(
         "--answers",
         type=int,
         default=200,

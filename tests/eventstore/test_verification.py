@@ -1,7 +1,6 @@
 """What was altered is found and named; what was not raises no alarm."""
 
 import re
-import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -325,33 +324,3 @@ def test_a_log_that_cannot_be_read_is_said_to_be(log: None) -> None:
         wrong = [str(one) for one in found()]
 
     assert wrong[-1].startswith("The rows: they cannot be compared with a log that was altered: ")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_concurrent_writing_raises_no_alarm() -> None:
-    """While others write and sequence, verifying finds nothing wrong."""
-    from stockflow.eventstore.sequencer import sequence
-
-    stop, errors = threading.Event(), list[BaseException]()
-
-    def write() -> None:
-        try:
-            while not stop.is_set():
-                lead = Lead.objects.create()
-                lead.cool()
-                lead.save()
-                sequence()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    writers = [threading.Thread(target=write) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    wrong = [one for _ in range(15) for one in found()]
-    stop.set()
-    for writer in writers:
-        writer.join()
-
-    assert (wrong, errors) == ([], [])

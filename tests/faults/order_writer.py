@@ -1,4 +1,4 @@
-"""Processes that write on hot objects: with rollbacks, savepoints, and pauses before commit.
+"""Processes that write on hot objects: with rollbacks, savepoints, erasures, pauses before commit.
 
 Run as ``python -m tests.faults.order_writer DATABASE WRITERS ROUNDS``.
 """
@@ -55,11 +55,15 @@ def transact(random: Random) -> None:
     """Write one transaction, or leave it."""
     from django.db import transaction
 
+    from stockflow import context
+    from stockflow.erasure import erase
     from tests.crm.models import Ticket
 
-    with transaction.atomic():
+    with transaction.atomic(), context(actor="somebody"):
         for key in sorted(random.sample(range(1, HOT + 1), random.choice([1, 1, 2]))):
             move(Ticket.objects.get(title=f"hot {key}"), random)
+        if random.random() < 0.1:
+            erase(Ticket.objects.get(title=f"hot {random.randint(1, HOT)}"))
         with suppress(Abandoned), transaction.atomic():
             Ticket.objects.create(title="new")
             if random.random() < 0.3:

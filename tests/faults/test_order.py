@@ -45,8 +45,7 @@ def by_id(after: int) -> list[tuple[int, int]]:
 
 def deliver(reader: Reader, rounds: int = 25) -> list[tuple[int, int]]:
     """Let processes write, and return what *reader* delivered from the first moment to the last."""
-    for key in range(1, HOT + 1):
-        Ticket.objects.create(title=f"hot {key}")
+    _hot_tickets()
     writers = _writers(rounds)
     delivered: list[tuple[int, int]] = []
     is_over = False
@@ -59,6 +58,11 @@ def deliver(reader: Reader, rounds: int = 25) -> list[tuple[int, int]]:
     errors = writers.communicate()[1].decode()
     assert writers.returncode == 0, errors
     return delivered
+
+
+def _hot_tickets() -> None:
+    for key in range(1, HOT + 1):
+        Ticket.objects.create(title=f"hot {key}")
 
 
 def _writers(rounds: int) -> "subprocess.Popen[bytes]":
@@ -87,12 +91,29 @@ def assert_all_delivered(delivered: list[tuple[int, int]]) -> None:
     assert [wrong for step in verify() for wrong in step.wrong] == []
 
 
-def test_nothing_is_lost_or_doubled() -> None:
+def test_nothing_is_lost_or_doubled(pytestconfig: pytest.Config) -> None:
     """Eight processes write on hot objects (four on SQLite), and a reader gets it all in order."""
-    delivered = deliver(by_position)
+    delivered = deliver(by_position, pytestconfig.getoption("--rounds"))
 
     assert len(delivered) > 100
     assert_all_delivered(delivered)
+
+
+def test_writing_raises_no_alarm(pytestconfig: pytest.Config) -> None:
+    """While they write, erase and sequence, verifying finds nothing wrong."""
+    _hot_tickets()
+    writers = _writers(pytestconfig.getoption("--rounds"))
+    wrong, times, last = list[Any](), 0, 0
+    while writers.poll() is None:
+        for step in verify(since=last if times % 2 else 0):
+            wrong += step.wrong
+            last = step.last or last
+        times += 1
+    errors = writers.communicate()[1].decode()
+
+    assert (writers.returncode, wrong) == (0, []), errors
+    assert times > 3
+    assert Event.objects.filter(kind="erased").exists()
 
 
 @on_postgresql
@@ -203,7 +224,7 @@ def test_without_the_lock_sequencers_collide(monkeypatch: pytest.MonkeyPatch) ->
         except IntegrityError as error:
             errors.append(error)
 
-    monkeypatch.setattr(sequencer, "_lock", lambda *_: 0)
+    monkeypatch.setattr(sequencer, "lock", lambda *_: 0)
     monkeypatch.setattr(sequencer, "_next", read_at_once)
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
