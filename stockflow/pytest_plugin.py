@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stockflow import conf, testing
+from stockflow import testing
 
 
 @pytest.fixture(name="stock_clock")
 def _stock_clock() -> Iterator[testing.Clock]:
     """The clock that stockflow sees, which stands still until it is told to move."""
-    with testing.clock(conf.now()) as time:
+    with testing.clock() as time:
         yield time
 
 

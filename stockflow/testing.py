@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DEFAULT_DB_ALIAS
@@ -36,11 +36,11 @@ class Clock:
 
 
 @contextmanager
-def clock(at: datetime) -> Iterator[Clock]:
+def clock(at: datetime | None = None) -> Iterator[Clock]:
     """Set the time that stockflow sees to *at*, in every thread, until the block ends.
 
     It decides what is due, what ``occurred_at`` is and where an open series ends;
-    ``recorded_at`` stays the database's.
+    ``recorded_at`` stays the database's. It begins at what it is now by default.
 
     >>> from datetime import UTC, datetime, timedelta
     >>> with clock(datetime(2026, 3, 3, tzinfo=UTC)) as time:
@@ -48,7 +48,9 @@ def clock(at: datetime) -> Iterator[Clock]:
     ...     conf.now().isoformat()
     '2026-03-10T00:00:00+00:00'
     """
-    before, moved = conf._test_clock, Clock(at)
+    before = conf._test_clock
+    # The database's clock is not asked: a test may have no database yet.
+    moved = Clock(at or (before() if before else datetime.now(UTC)))
     conf._test_clock = moved
     try:
         yield moved

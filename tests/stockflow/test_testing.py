@@ -18,6 +18,8 @@ from tests.house import source
 USERS_TESTS = """
 from datetime import timedelta
 
+import pytest
+
 from tests.crm.models import Lead
 
 
@@ -31,6 +33,15 @@ def check(stock_clock, run_due, assert_events):
 
 
 def test_in_one_transaction(db, stock_clock, run_due, assert_events):
+    check(stock_clock, run_due, assert_events)
+
+
+@pytest.fixture
+def by_the_database(settings):
+    settings.STOCKFLOW_CLOCK = "database"
+
+
+def test_before_there_is_a_database(by_the_database, stock_clock, db, run_due, assert_events):
     check(stock_clock, run_due, assert_events)
 
 
@@ -152,4 +163,4 @@ def test_the_plugin_in_a_project(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout
