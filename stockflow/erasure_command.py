@@ -34,13 +34,18 @@ def _run(
     command.stdout.write(command.style.MIGRATE_HEADING(title))
     if not apply:
         number = erasable(stream, database)
-        command.stdout.write(f"Who, why, data or a key are said by {number:,} of its events.")
-        if number:
-            command.stdout.write("Nothing is erased: repeat with --apply, which cannot be undone.")
+        if not number:
+            command.stdout.write("Its events say nothing that can be erased.")
+            return
+        events = "1 event says" if number == 1 else f"{number:,} events say"
+        command.stdout.write(f"{events} who, why, with what data or of which key.")
+        command.stdout.write("Nothing is erased: repeat with --apply, which cannot be undone.")
         return
     with context(actor=actor, reason=reason):
         number = erase(stream, using=database)
-    command.stdout.write(command.style.SUCCESS(f"Erased what {number:,} events said."))
+    command.stdout.write(
+        command.style.SUCCESS(f"Erased what {number:,} event{'' if number == 1 else 's'} said.")
+    )
 
 
 register(
