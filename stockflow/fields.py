@@ -76,6 +76,12 @@ def family(model: type[models.Model]) -> set[type[models.Model]]:
     return {model}.union(*(family(child) for child in model.__subclasses__() if _is_real(child)))
 
 
+def tables_of(model: type[models.Model]) -> list[type[models.Model]]:
+    """Return the concrete models with rows of *model*, children first: these know all fields."""
+    tables = {m for m in family(model) if not m._meta.proxy}
+    return sorted(tables, key=lambda m: (-len(m.__mro__), m._meta.label))
+
+
 def _is_real(model: type[models.Model]) -> bool:
     return not model._meta.abstract and model.__module__ != "__fake__"
 

@@ -11,7 +11,7 @@ from stockflow.bulk import chunks
 from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.transitions import CHUNK
 from stockflow.errors import ConcurrentTransition
-from stockflow.fields import facets_of, family
+from stockflow.fields import facets_of, tables_of
 from stockflow.subjects import stock_fields, subject_of
 from stockflow.tables import STOCKFLOW, Event, Kind
 
@@ -90,15 +90,9 @@ def _detach(column: Any, instance: Any, using: str) -> None:
         for keys in chunks.pages(rows, CHUNK):
             # What is found was committed with its children's rows, so none is taken for less.
             left = keys
-            for model in _tables(column.model):
+            for model in tables_of(column.model):
                 done = _reclassify(rows, model, left, column, value)
                 left = [key for key in left if key not in done]
-
-
-def _tables(model: type[models.Model]) -> list[type[models.Model]]:
-    """Return the concrete models with rows of *model*, children first: these know all fields."""
-    tables = {m for m in family(model) if issubclass(m, model) and not m._meta.proxy}
-    return sorted(tables, key=lambda m: (-len(m.__mro__), m._meta.label))
 
 
 def _reclassify(

@@ -1,6 +1,6 @@
 """Recording what changed without a transition: facets behind relations, and renamed states."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, transaction
@@ -10,6 +10,7 @@ from stockflow.bulk.cells import facets_sql, tables_sql
 from stockflow.bulk.methods import Loaded, write
 from stockflow.bulk.transitions import CHUNK, Progress
 from stockflow.errors import InvalidDeclaration
+from stockflow.fields import tables_of
 from stockflow.ledgers import Call, ledger_of, remember
 from stockflow.listening import told
 from stockflow.moments import moment
@@ -40,7 +41,11 @@ def reclassify(
         with transaction.atomic(using=using), told(queryset.model._meta.label_lower, using):
             keys = next(pages, [])
             if keys:
-                done += _reclassify(queryset, field, states, keys)
+                done += (
+                    _reclassify_facets(queryset, keys)
+                    if field is None
+                    else _reclassify_states(queryset, field, states, keys)
+                )
         if not keys:
             return done
         if progress is not None:
@@ -64,35 +69,93 @@ def _field(
     return fields[name]
 
 
-def _reclassify(
+def _reclassify_states(
     queryset: "models.QuerySet[Any]",
-    field: "StockField | None",
+    field: "StockField",
     states: Mapping[str, str],
-    keys: Sequence[Any],
+    keys: list[Any],
 ) -> int:
-    model, using, name = queryset.model, queryset.db, chunks.key_name(queryset.model)
-    drifted = _drifted(queryset, keys) if field is None else {}
-    wanted = list(drifted) if field is None else keys
-    rows = list(chunks.lock(model, using, wanted))
-    ours, loaded = chunks.matching(queryset, wanted), []
+    def remember_state(row: "StockflowModel") -> None:
+        _remember_state(row, field, states)
+
+    return _record(queryset, queryset.model, keys, remember_state)
+
+
+def _reclassify_facets(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> int:
+    """Reclassify each object as what it is: a child has fields that its parent does not know."""
+    using = queryset.db
+    drifted = _drifted_by_class(queryset, keys)
+    if len(drifted) > 1:  # all in the order of their keys, as others lock them
+        list(
+            chunks.lock(
+                queryset.model, using, sorted(key for its in drifted.values() for key in its)
+            )
+        )
+    return sum(_record_facets(queryset, model, its) for model, its in drifted.items())
+
+
+def _drifted_by_class(
+    queryset: "models.QuerySet[Any]", keys: Sequence[Any]
+) -> dict[type[models.Model], dict[Any, "set[StockField]"]]:
+    """Return what :func:`_drifted` finds, each object under the class that knows all its fields."""
+    own: Any = queryset.model._meta.concrete_model
+    using, left = queryset.db, list(keys)
+    found: dict[type[models.Model], dict[Any, set[StockField]]] = {}
+    for table in tables_of(own):
+        model = queryset.model if table is own else table
+        its = set(left) if table is own else _existing(table, using, left)
+        if drifted := _drifted(model, using, [key for key in left if key in its]):
+            found[model] = drifted
+        left = [key for key in left if key not in its]
+    return found
+
+
+def _existing(model: type[models.Model], using: str, keys: Sequence[Any]) -> set[Any]:
+    """Return which of *keys* are objects of *model*."""
+    rows: models.QuerySet[Any] = models.QuerySet(model, using=using)
+    name = chunks.key_name(model)
+    return set(rows.filter(**{f"{name}__in": keys}).values_list(name, flat=True))
+
+
+def _record_facets(
+    queryset: "models.QuerySet[Any]",
+    model: type[models.Model],
+    drifted: Mapping[Any, "set[StockField]"],
+) -> int:
+    name = chunks.key_name(model)
+
+    def remember_facets(row: "StockflowModel") -> None:
+        _remember_facets(row, drifted[getattr(row, name)])
+
+    return _record(queryset, model, list(drifted), remember_facets)
+
+
+def _record(
+    queryset: "models.QuerySet[Any]",
+    model: type[models.Model],
+    keys: Sequence[Any],
+    remember: "Callable[[StockflowModel], None]",
+) -> int:
+    """Write what *remember* adds to the objects of *model* that still are the queryset's."""
+    using, name = queryset.db, chunks.key_name(model)
+    rows = list(chunks.lock(model, using, keys))
+    ours, loaded = chunks.matching(queryset, keys), []
     for row in rows:
-        key = getattr(row, name)
-        if key not in ours:
+        if getattr(row, name) not in ours:
             continue
         one = Loaded(row)
-        if field is None:
-            _remember_facets(row, drifted[key])
-        else:
-            _remember_state(row, field, states)
+        remember(row)
         if ledger_of(row).pending:
             loaded.append(one)
     return len(loaded) - len(write(model, loaded, using))
 
 
-def _drifted(queryset: "models.QuerySet[Any]", keys: Sequence[Any]) -> dict[Any, "set[StockField]"]:
+def _drifted(
+    model: type[models.Model], using: str, keys: Sequence[Any]
+) -> dict[Any, "set[StockField]"]:
     """Return which fields of which objects show other facets than their last events have."""
-    subject, connection = subject_of(queryset.model), connections[queryset.db]
-    known = dict(zip(chunks.prepared(subject, queryset.db, keys), keys, strict=True))
+    subject, connection = subject_of(model), connections[using]
+    known = dict(zip(chunks.prepared(subject, using, keys), keys, strict=True))
     found: dict[Any, set[StockField]] = {}
     for field in subject.fields:
         if any(not path.is_own for path in subject.facets(field.name).values()):

@@ -10,7 +10,7 @@ from django.db import connections, models, transaction
 from stockflow.domain.cells import decode_facets
 from stockflow.fence.sql import dialect_of, disagreement
 from stockflow.fence.subjects import Fenced, fenced_tables
-from stockflow.fields import family
+from stockflow.fields import family, tables_of
 from stockflow.subjects import subject_of
 from stockflow.tables import STOCKFLOW, Event
 
@@ -132,10 +132,7 @@ def whole(using: str, fenced: Fenced, key: Any, *, lock: bool = False) -> Any:
 
     Not by the base manager, which may hide rows: the log speaks of these too.
     """
-    concrete = {m for m in family(fenced.root) if not m._meta.proxy}
-    for model in sorted(concrete, key=lambda m: (-len(m.__mro__), m._meta.label)):
-        if not issubclass(model, fenced.model):
-            continue
+    for model in tables_of(fenced.model):
         rows: models.QuerySet[Any] = models.QuerySet(model, using=using).filter(pk=key)
         if lock and connections[using].features.has_select_for_no_key_update:
             rows = rows.select_for_update(no_key=True)

@@ -3,15 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models.signals import post_save
 
+from stockflow.bulk.reclassification import _remember_facets
 from stockflow.domain.errors import UnknownState
 from stockflow.errors import InvalidDeclaration
 from stockflow.facets import resolve_facet
 from stockflow.models import AtEntry, Kind, Outcome
 from stockflow.projections import Flow, Stock, registry
+from stockflow.subjects import subject_of
 from stockflow.testing import Clock
 from tests.bulk.test_sameness import forget
-from tests.crm.models import Lead, Rep, Sale
+from tests.crm.models import BigLead, HotLead, Lead, LongVisit, Rep, Sale, Source, Visit
 from tests.fence.down import fence_down
 from tests.stockflow.conftest import START
 from tests.stockflow.reading import assert_whole, events_of, facets_of, last_event, timers_of, trail
@@ -127,6 +130,84 @@ def test_a_column_of_its_own_cannot_be_fixed() -> None:
     """Its changes are always recorded."""
     with pytest.raises(InvalidDeclaration, match="leave AtEntry off"):
         resolve_facet(Sale, AtEntry("channel"))
+
+
+def test_children_are_reclassified_through_their_parent() -> None:
+    """Each object once, as what it is: a child has fields that its parent does not know."""
+    source = Source.objects.create(name="ad")
+    visits = [model.objects.create(source=source) for model in (Visit, LongVisit, Visit, LongVisit)]
+    other = LongVisit.objects.create()
+    Source.objects.update(name="fair")
+
+    assert Visit.objects.reclassify(chunk_size=3) == 4
+    assert trail(other) == ["entered >open", "entered >few"]
+    for visit in visits:
+        visit.refresh_from_db()
+        fields = {field.name for field in subject_of(type(visit)).fields}
+        last = {event.field: event for event in events_of(visit.stock_lifecycle)}
+        assert {facets_of(last[name])[1]["source__name"] for name in fields} == {"fair"}
+        assert len(events_of(visit.stock_lifecycle)) == 2 * len(fields)
+        assert {event.model for event in last.values()} == {visit._meta.label_lower}
+        assert_whole(visit)
+    assert Visit.objects.reclassify() == 0
+
+
+def test_children_are_reclassified_where_only_their_own_field_drifted() -> None:
+    """As where the parent's field was reclassified alone, before its children were looked at."""
+    source = Source.objects.create(name="ad")
+    visit = LongVisit.objects.create(source=source)
+    Source.objects.update(name="fair")
+    parent = Visit.objects.get()
+    _remember_facets(parent, {Visit._meta.get_field("state")})
+    parent.save()
+
+    assert Visit.objects.filter(source=source).reclassify() == 1
+    visit.refresh_from_db()
+    assert trail(visit, "state") == ["entered >open", "reclassified open>open"]
+    assert trail(visit, "pages") == ["entered >few", "reclassified few>few"]
+    assert_whole(visit)
+
+
+def test_only_children_that_are_asked_for() -> None:
+    """What the parent's queryset leaves out stays as it is."""
+    sources = [Source.objects.create(name=name) for name in ("ad", "fair")]
+    asked, other = (LongVisit.objects.create(source=source) for source in sources)
+    Source.objects.update(name="mail")
+
+    assert Visit.objects.filter(source=sources[0]).reclassify() == 1
+    assert len(trail(asked)) == 4
+    assert len(trail(other)) == 2
+
+
+def test_children_are_reclassified_through_a_proxy(rep: Rep) -> None:
+    """A proxy's objects are its model's, children included, and are counted once."""
+    leads = [model.objects.create(owner=rep) for model in (Lead, BigLead, HotLead)]
+    Rep.objects.update(team="south")
+
+    assert HotLead.objects.reclassify() == 3
+    for lead in leads:
+        lead.refresh_from_db()
+        assert trail(lead, "temperature") == ["entered >hot", "reclassified hot>hot"]
+        assert_whole(lead)
+
+
+def test_a_chunk_of_parents_and_children_is_one_transaction() -> None:
+    """Children are written first, and undone where an object of the parent's fails."""
+    source = Source.objects.create(name="ad")
+    visits = [model.objects.create(source=source) for model in (LongVisit, Visit)]
+    Source.objects.update(name="fair")
+
+    def fail(sender: type[Visit], **kwargs: object) -> None:
+        raise ValueError("no")
+
+    post_save.connect(fail, sender=Visit)
+    try:
+        with pytest.raises(ValueError, match="no"):
+            Visit.objects.reclassify()
+    finally:
+        post_save.disconnect(fail, sender=Visit)
+
+    assert [len(trail(visit)) for visit in visits] == [2, 1]
 
 
 def test_a_row_older_than_its_history(rep: Rep) -> None:
