@@ -38,7 +38,7 @@ def _verify(
     if since < 0:
         raise CommandError(f"--since is {since}, but positions count from 1.")
     said = None if against is None else _read(against)
-    wrong, positions, last = list[verification.Wrong](), 0, since
+    wrong, positions, last, drifted = list[verification.Wrong](), 0, since, list[str]()
     quiet = None if verbosity else True  # None: draw only on a terminal
     total = verification.total(database, since)
     try:
@@ -47,11 +47,14 @@ def _verify(
             for step in verification.verify(database, since=since):
                 positions, last = positions + step.positions, step.last or last
                 wrong += step.wrong
+                drifted += map(str, step.drifted)
                 bar.update(step.positions)
     except KeyboardInterrupt:
         raise CommandError(f"Interrupted. Go on with --since {last}.") from None
     if said is not None:
         wrong += witnesses.compare(said, database)
+    if drifted and verbosity:
+        command.stdout.write("\n".join(["Not recorded yet, behind relations:", *drifted]))
     if wrong:
         raise CommandError("\n".join(["The log is not what was recorded:", *map(str, wrong)]))
     if verbosity:

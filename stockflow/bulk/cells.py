@@ -88,15 +88,20 @@ def _aliases(subject: Subject) -> dict[Any, str]:
     return {subject.table: "r"} | {model: f"t{n}" for n, model in enumerate(others)}
 
 
+def column_sql(connection: Any, subject: Subject, path: Any) -> str:
+    """Return the column that the facet *path* hangs on, its table joined as above."""
+    quote = connection.ops.quote_name
+    return f"{_aliases(subject)[path.first.model]}.{quote(path.first.column)}"
+
+
 def facets_sql(connection: Any, subject: Subject, field: str, *, keep: bool = False) -> str:
     """Return the expression of the facets of row ``r``, its tables joined as above.
 
     With *keep*, those that are fixed at entry are taken from the event ``l``.
     """
-    quote, vendor, aliases = connection.ops.quote_name, connection.vendor, _aliases(subject)
-    pieces = []
+    quote, vendor, pieces = connection.ops.quote_name, connection.vendor, []
     for n, (lookup, path) in enumerate(sorted(subject.facets(field).items())):
-        column = f"{aliases[path.first.model]}.{quote(path.first.column)}"
+        column = column_sql(connection, subject, path)
         if path.is_own:
             value = f"COALESCE({path.codec.sql(vendor, column)}, 'null')"
         else:
