@@ -200,6 +200,43 @@ def test_a_parent_s_decay_leaves_the_child_s_timer(time: Clock) -> None:
     assert trail(big, "stage")[-1] == "moved draft>offered"
 
 
+def lose(lead: Lead) -> None:
+    """Move one object."""
+    lead.lose()
+    lead.save()
+
+
+@pytest.mark.parametrize("is_called", [True, False], ids=["called", "schedule"])
+@pytest.mark.parametrize(
+    "move",
+    [
+        pytest.param(lambda: lose(Lead.objects.get()), id="method"),
+        pytest.param(lambda: Lead.objects.transition("lose"), id="bulk"),
+        pytest.param(lambda: Lead.objects.reclassify("temperature", {"warm": "won"}), id="states"),
+    ],
+)
+def test_a_child_s_decay_after_the_object_was_moved_as_its_parent(
+    move: Callable[[], Any], is_called: bool, time: Clock
+) -> None:
+    """It comes at the object's last instant, not before it, and its cause tells when it was due."""
+    big = BigLead.objects.create()
+    due_at, moved_at = time.at + DAY, time.at + 9 * DAY
+    time.advance(9 * DAY)
+    move()
+    time.advance(DAY)
+    if is_called:
+        lose(BigLead.objects.get())
+    else:
+        assert fire() == 1
+
+    big.refresh_from_db()
+    (entry,) = (entry for entry in big.stock_history() if entry.transition == "offer")
+    assert (entry.occurred_at, entry.due_at, entry.clock_version) == (moved_at, due_at, 2)
+    assert fire() == 0
+    assert not ScheduledTransition.objects.filter(field="stage").exists()
+    assert_whole(big)
+
+
 def test_a_timer_of_a_field_that_is_gone(time: Clock) -> None:
     """No class knows it: it is taken away once its object is looked at."""
     lead = Lead.objects.create()
