@@ -26,7 +26,7 @@ from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock, run_due
 from stockflow.verification import verify
 from tests.crm.models import Lead, Order, Ticket, Trial
-from tests.eventstore.tampering import tampering
+from tests.eventstore.tampering import tampering, unguarded
 from tests.projections.locking import before, elsewhere
 from tests.stockflow.conftest import START
 from tests.stockflow.reading import (
@@ -68,6 +68,11 @@ def _ida(time: Clock) -> Lead:
 def wrong() -> list[str]:
     """Return what ``verify`` finds."""
     return [str(one) for step in verify() for one in step.wrong]
+
+
+def is_postgresql() -> bool:
+    """Whether the database is."""
+    return connection.vendor == "postgresql"
 
 
 def bytes_of_the_log() -> bytes:
@@ -311,6 +316,21 @@ def test_no_number_changes(ida: Lead, time: Clock) -> None:
     assert SpellRow.objects.filter(left_at=None).count() == 1
 
 
+@pytest.mark.parametrize("text", ["\x00", "\\u0000", '"', "a.b", "é"])
+def test_whatever_was_said(text: str) -> None:
+    """Beside what stays, too: of such data a part is kept."""
+    with stockflow.context(data={"who": text, text: "Ida"}):
+        lead = Lead.objects.create()
+        lead.postpone_decay("cool", to=START + 20 * DAY)
+        lead.save()
+    testing.sequence()
+
+    assert erase(lead) == 2
+    assert b"Ida" not in bytes_of_the_log()
+    testing.sequence()
+    assert wrong() == []
+
+
 def test_domain_event(ida: Lead) -> None:
     """Other readers of the log are told by an event of its own class."""
     erase(ida)
@@ -322,15 +342,48 @@ def test_domain_event(ida: Lead) -> None:
     assert ida.stock_history()[-1].kind == "erased"
 
 
+def refused(sql: str, values: list[Any], table: str) -> None:
+    """Let the database refuse a statement."""
+    with (
+        pytest.raises(IntegrityError, match=rf"^stockflow: UPDATE of {table} is refused"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(sql, values)
+
+
+def let_through(sql: str, values: list[Any]) -> None:
+    """Let the database do what an erasure does, and undo it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        transaction.set_rollback(True)
+
+
+EMPTIED = "UPDATE stockflow_event SET actor = '', reason = '', correlation = '', payload = NULL"
 FORGED_EVENTS = {
-    "another actor": "UPDATE stockflow_event SET actor = 'x' WHERE id = %s",
-    "another reason": "UPDATE stockflow_event SET reason = 'x' WHERE id = %s",
-    "another correlation": "UPDATE stockflow_event SET correlation = 'x' WHERE id = %s",
-    "another state": "UPDATE stockflow_event SET target = 'cold', payload = NULL WHERE id = %s",
-    "another instant": "UPDATE stockflow_event SET occurred_at = occurred_at + 1 WHERE id = %s",
-    "another version": "UPDATE stockflow_event SET version = 99 WHERE id = %s",
-    "no text": "UPDATE stockflow_event SET payload = {no_text} WHERE id = %s",
-    "more payload": "UPDATE stockflow_event SET payload = {more} WHERE id = %s",
+    "another actor": "UPDATE stockflow_event SET actor = 'x', reason = '', correlation = ''",
+    "another reason": "UPDATE stockflow_event SET actor = '', reason = 'x', correlation = ''",
+    "another correlation": "UPDATE stockflow_event SET actor = '', reason = '', correlation = 'x'",
+    **{
+        f"another {column}": f"{EMPTIED}, {column} = {value}"
+        for column, value in {
+            "id": "id + 99",
+            "application": "'x'",
+            "originator": "'x'",
+            "version": "version + 99",
+            "topic": "'x'",
+            "model": "'x'",
+            "field": "'x'",
+            "kind": "'entered'",
+            "transition": "'x'",
+            "source": "NULL",
+            "target": "NULL",
+            "source_facets": "NULL",
+            "target_facets": "NULL",
+            "occurred_at": "occurred_at + 1",
+            "recorded_at": "recorded_at + 1",
+        }.items()
+    },
 }
 
 
@@ -338,85 +391,121 @@ FORGED_EVENTS = {
 def test_an_erased_event_is_not_altered(ida: Lead, forged: str) -> None:
     """The exception that the triggers make is for what an erasure does, and for nothing else."""
     erase(ida)
+    event = events_of(ida.stock_lifecycle)[1]
+
+    let_through(f"{EMPTIED} WHERE id = %s", [event.pk])
+    refused(f"{forged} WHERE id = %s", [event.pk], "stockflow_event")
+
+
+FORGED_PAYLOADS = {
+    "no text": b"\xff",
+    "no JSON": b"{",
+    "a NUL": b'"\\u0000"',
+    "another value": b'{"cause":{"version":2}}',
+    "another type": b'{"cause":{"version":true}}',
+    "a value elsewhere": b'{"cause":{"due_at":1}}',
+    "a name more": b'{"x":{}}',
+    "a list more": b'{"cause":{"x":[]}}',
+}
+
+
+@pytest.mark.parametrize("payload", FORGED_PAYLOADS.values(), ids=FORGED_PAYLOADS)
+def test_a_payload_only_loses(ida: Lead, payload: bytes) -> None:
+    """Nothing is put in the place of what was said."""
+    erase(ida)
     event = events_of(ida.stock_lifecycle)[1]  # a decay, with its cause
-    is_postgresql = connection.vendor == "postgresql"
-    texts = {"no_text": b"\x00", "more": b'{"cause":{"due_at":1}}'}
-    words = {
-        name: f"'\\x{text.hex()}'::bytea" if is_postgresql else f"x'{text.hex()}'"
-        for name, text in texts.items()
-    }
-    with (
-        pytest.raises(IntegrityError, match=r"^stockflow: UPDATE of stockflow_event is refused"),
-        transaction.atomic(),
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(forged.format(**words), [event.pk])
+    cause = json.loads(bytes(event.payload or b""))["cause"]
+    sql = EMPTIED.replace("NULL", "%s") + " WHERE id = %s"
+
+    assert cause["version"] == 1
+    let_through(sql, [json.dumps({"cause": {"version": 1}}).encode(), event.pk])
+    refused(sql, [payload, event.pk], "stockflow_event")
 
 
-EMPTIED = "UPDATE stockflow_event SET actor = '', reason = '', correlation = '', payload = NULL"
-
-
-def test_only_what_an_event_tells_of_is_emptied(ida: Lead) -> None:
-    """Neither without an erasure, nor what came after it, nor what the erasure itself says."""
-    with stockflow.context(actor="Ida"):
-        other = Lead.objects.create()
-    with stockflow.context(actor="office"):
-        erase(ida)
-    ida.refresh_from_db()
-    with stockflow.context(actor="Ida"):
-        ida.ping()
-        ida.save()
-        events = [*events_of(ida.stock_lifecycle)[3:], *events_of(other.stock_lifecycle)]
-    assert [event.kind for event in events] == ["erased", "reclassified", "entered"]
-    Event.objects.create(
-        application="other", originator=str(ida.stock_lifecycle), version=1, topic="t"
-    )
-    events += Event.objects.filter(application="other")
-
-    for event in events:
-        with (
-            pytest.raises(
-                IntegrityError, match=r"^stockflow: UPDATE of stockflow_event is refused"
-            ),
-            transaction.atomic(),
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(f"{EMPTIED} WHERE id = %s", [event.pk])
+UNSALTED = "UPDATE stockflow_position SET salt = NULL, digest = hash"
 
 
 FORGED_POSITIONS = {
-    "no digest": "UPDATE stockflow_position SET salt = NULL WHERE event = %s",
-    "a short digest": "UPDATE stockflow_position SET salt = NULL, digest = {short} WHERE event = %s",
-    "the salt stays": "UPDATE stockflow_position SET digest = {digest} WHERE event = %s",
-    "another hash": "UPDATE stockflow_position SET salt = NULL, digest = {digest}, hash = {digest} WHERE event = %s",
-    "another position": "UPDATE stockflow_position SET salt = NULL, digest = {digest}, position = 99 WHERE event = %s",
-    "what was not erased": "UPDATE stockflow_position SET salt = NULL, digest = {digest} WHERE event = %s",
+    "no digest": "UPDATE stockflow_position SET salt = NULL",
+    "a short digest": "UPDATE stockflow_position SET salt = NULL, digest = salt",
+    "the salt stays": "UPDATE stockflow_position SET digest = hash",
+    "another hash": f"{UNSALTED}, hash = salt",
+    "another position": f"{UNSALTED}, position = 99",
+    "another event": f"{UNSALTED}, event = 99",
+    "another application": f"{UNSALTED}, application = 'x'",
+    "another instant": f"{UNSALTED}, sequenced_at = 1",
 }
+
+
+def salted_again(event: Event, what: str = "salt = digest, digest = NULL") -> None:
+    """Make the position of an erased event what an erasure finds."""
+    with unguarded() as cursor:
+        cursor.execute(f"UPDATE stockflow_position SET {what} WHERE event = %s", [event.pk])
 
 
 @pytest.mark.parametrize("forged", FORGED_POSITIONS.values(), ids=FORGED_POSITIONS)
 def test_a_position_is_not_altered(ida: Lead, forged: str) -> None:
-    """A salt goes only with its digest in its place, once what it was for is empty."""
+    """A salt goes only with its digest in its place."""
     testing.sequence()
-    is_postgresql = connection.vendor == "postgresql"
-    words = {
-        name: f"'\\x{'ab' * size}'::bytea" if is_postgresql else f"x'{'ab' * size}'"
-        for name, size in (("digest", 32), ("short", 31))
-    }
-    events = [events_of(ida.stock_lifecycle)[0].pk]
-    if "99" in forged or "hash" in forged or "31" in forged or "short" in forged:
-        erase(ida)
-        testing.sequence()
-    events.append(last_event(ida).pk)
-    for event in events:
-        with (
-            pytest.raises(
-                IntegrityError, match=r"^stockflow: UPDATE of stockflow_position is refused"
-            ),
-            transaction.atomic(),
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(forged.format(**words), [event])
+    erase(ida)
+    event = events_of(ida.stock_lifecycle)[0]
+    short = "salt = CAST('short' AS {})".format("bytea" if is_postgresql() else "BLOB")
+    salted_again(event, f"{short}, digest = NULL")
+
+    let_through(f"{UNSALTED} WHERE event = %s", [event.pk])
+    refused(f"{forged} WHERE event = %s", [event.pk], "stockflow_position")
+
+
+@pytest.mark.parametrize("what", ["salt = NULL", "salt = NULL, digest = NULL", "salt = hash"])
+def test_a_digest_is_given_once(ida: Lead, what: str) -> None:
+    """Neither anew, nor where there is no salt, nor where there is one already."""
+    testing.sequence()
+    erase(ida)
+    event = events_of(ida.stock_lifecycle)[0]
+    salted_again(event, what)
+
+    refused(f"{UNSALTED} WHERE event = %s", [event.pk], "stockflow_position")
+
+
+SPOILED = {
+    "says what was erased": ("kind = 'moved'", "WHERE kind = 'erased' AND id <> %s"),
+    "is another object's": ("originator = 'x'", "WHERE kind = 'erased' AND id <> %s"),
+    "is another application's": ("application = 'x'", "WHERE kind = 'erased' AND id <> %s"),
+    "is of before": ("version = 99", "WHERE id = %s"),
+    "is of an erasure": ("kind = 'erased'", "WHERE id = %s"),
+    "is of other events": ("application = 'x'", "WHERE id = %s"),
+    "is all another application's": ("application = 'x'", "WHERE id <> %s OR true"),
+}
+"""What keeps the event before it from being emptied: of which event what is otherwise."""
+
+
+@pytest.mark.parametrize(("what", "whose"), SPOILED.values(), ids=SPOILED)
+def test_only_what_an_event_tells_of_is_emptied(ida: Lead, what: str, whose: str) -> None:
+    """Neither without an erasure of the object, nor what came after it, nor what it says itself."""
+    testing.sequence()
+    erase(ida)
+    event = events_of(ida.stock_lifecycle)[0]
+    salted_again(event)
+    let_through(f"{EMPTIED} WHERE id = %s", [event.pk])
+    let_through(f"{UNSALTED} WHERE event = %s", [event.pk])
+    with unguarded() as cursor:
+        cursor.execute(f"UPDATE stockflow_event SET {what} {whose}", [event.pk])
+
+    refused(f"{EMPTIED} WHERE id = %s", [event.pk], "stockflow_event")
+    refused(f"{UNSALTED} WHERE event = %s", [event.pk], "stockflow_position")
+
+
+@pytest.mark.parametrize("word", ["actor", "reason", "correlation"])
+def test_a_salt_stays_while_there_is_something_said(ida: Lead, word: str) -> None:
+    """Its digest would cover what can be read, and no more be found altered."""
+    testing.sequence()
+    erase(ida)
+    event = events_of(ida.stock_lifecycle)[0]
+    salted_again(event)
+    with unguarded() as cursor:
+        cursor.execute(f"UPDATE stockflow_event SET {word} = 'x' WHERE id = %s", [event.pk])
+
+    refused(f"{UNSALTED} WHERE event = %s", [event.pk], "stockflow_position")
 
 
 def tampered(act: Callable[[Any, Event], Any], event: Event) -> list[str]:
@@ -463,12 +552,10 @@ def test_what_was_altered_of_an_erased_event_is_found(ida: Lead) -> None:
         assert text in found[0], sql
 
 
-def test_emptied_by_somebody_who_has_the_database(ida: Lead) -> None:
-    """With a digest that is right, but no event that says so."""
+def emptied(event: Event) -> list[str]:
+    """Return what ``verify`` finds where an event was emptied, with a digest that is right."""
     from stockflow.eventstore.chain import columns, digest_of
 
-    testing.sequence()
-    event = events_of(ida.stock_lifecycle)[0]
     with tampering() as cursor:
         cursor.execute(
             f"SELECT p.salt, {columns(connection)} FROM stockflow_event e "
@@ -481,9 +568,15 @@ def test_emptied_by_somebody_who_has_the_database(ida: Lead) -> None:
             "UPDATE stockflow_position SET salt = NULL, digest = %s WHERE event = %s",
             [digest_of(salt, content), event.pk],
         )
-        found = wrong()
+        return wrong()
 
-    assert found[0] == (
+
+def test_emptied_by_somebody_who_has_the_database(ida: Lead) -> None:
+    """With a digest that is right, but no event that says so."""
+    testing.sequence()
+    event = events_of(ida.stock_lifecycle)[0]
+
+    assert emptied(event)[0] == (
         f"Position 1: what its event {event.pk} said is gone, and no later event of its object says so"
     )
 

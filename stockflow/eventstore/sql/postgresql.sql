@@ -9,6 +9,7 @@ END $$;
 CREATE FUNCTION stockflow_keep_event() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     emptied stockflow_event := OLD;
+    is_rest boolean := NEW.payload IS NULL;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         emptied.actor := '';
@@ -22,9 +23,16 @@ BEGIN
                 AND x.version > OLD.version AND x.kind = 'erased'
             )
         THEN
-            IF NEW.payload IS NULL OR COALESCE(
-                convert_from(OLD.payload, 'UTF8')::jsonb @> convert_from(NEW.payload, 'UTF8')::jsonb, false
-            ) THEN
+            IF NOT is_rest THEN
+                BEGIN
+                    -- jsonb holds no NUL, which what goes may have.
+                    is_rest := replace(convert_from(OLD.payload, 'UTF8'), '\u0000', '\u0020')::jsonb
+                        @> convert_from(NEW.payload, 'UTF8')::jsonb;
+                EXCEPTION WHEN data_exception THEN  -- it is no JSON
+                    is_rest := false;
+                END;
+            END IF;
+            IF is_rest THEN
                 RETURN NEW;
             END IF;
         END IF;

@@ -20,7 +20,7 @@ WHEN NOT (
         OR json_valid(CAST(NEW.payload AS TEXT)) AND json_valid(COALESCE(CAST(OLD.payload AS TEXT), ''))
         AND NOT EXISTS (
             SELECT 1 FROM json_tree(CAST(NEW.payload AS TEXT)) n
-            WHERE n.type NOT IN ('object', 'array') AND NOT EXISTS (
+            WHERE NOT EXISTS (
                 SELECT 1 FROM json_tree(CAST(OLD.payload AS TEXT)) o
                 WHERE o.fullkey = n.fullkey AND o.type = n.type AND o.atom IS n.atom
             )
