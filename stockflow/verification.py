@@ -40,8 +40,9 @@ HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY originator LIMIT %
 
 _CHAIN = """
 SELECT p.event, p.position, p.sequenced_at, p.hash, p.salt, p.digest,
-       CASE WHEN p.digest IS NOT NULL THEN EXISTS (
-           SELECT 1 FROM stockflow_event x WHERE x.application = p.application
+       CASE WHEN p.digest IS NOT NULL THEN e.kind <> 'erased' AND EXISTS (
+           SELECT 1 FROM stockflow_event x
+           WHERE x.application = 'stockflow' AND x.application = p.application
            AND x.originator = e.originator AND x.version > e.version AND x.kind = 'erased'
        ) END, {columns}
 FROM stockflow_position p LEFT JOIN stockflow_event e ON e.id = p.event

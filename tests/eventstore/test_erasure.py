@@ -581,17 +581,30 @@ def test_emptied_by_somebody_who_has_the_database(ida: Lead) -> None:
     )
 
 
-def test_a_payload_that_is_no_bytes_any_more(ida: Lead) -> None:
-    """It is an alteration like any other."""
+def test_who_erased_is_not_erased(ida: Lead) -> None:
+    """Not by a later erasure either."""
+    for _ in range(2):
+        with stockflow.context(actor="office"):
+            erase(ida)
+        ida.refresh_from_db()
+        with stockflow.context(actor="Ida"):
+            ida.ping()
+            ida.save()
     testing.sequence()
-    if connection.vendor == "postgresql":
-        pytest.skip("PostgreSQL keeps bytes")
-    sql = "UPDATE stockflow_event SET payload = CAST(payload AS TEXT) WHERE id = %s"
-    found = tampered(
-        lambda cursor, event: cursor.execute(sql, [event.pk]), events_of(ida.stock_lifecycle)[0]
-    )
+    first = next(e for e in events_of(ida.stock_lifecycle) if e.kind == "erased")
 
-    assert found[0].startswith("Position 1: it, or its event")
+    assert f"what its event {first.pk} said is gone" in emptied(first)[0]
+
+
+def test_other_applications_have_no_erasures(ida: Lead) -> None:
+    """Whatever kind they give an event, of the same originator too."""
+    told = {"application": "other", "originator": str(ida.stock_lifecycle), "topic": "t"}
+    event = Event.objects.create(**told, version=1, payload=b"Ida")
+    Event.objects.create(**told, version=2, kind="erased")
+    erase(ida)
+    testing.sequence()
+
+    assert f"what its event {event.pk} said is gone" in emptied(event)[0]
 
 
 def test_nothing_can_be_guessed_from_a_digest(ida: Lead) -> None:
