@@ -1,6 +1,6 @@
 """Erasure: what the log says of people is destroyed, and the chain holds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from stockflow.eventstore.chain import SAID, columns, digest_of
 from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.eventstore.payloads import lasting, outlasts
 from stockflow.eventstore.sequencer import lock
+from stockflow.fence.subjects import fenced_tables
 from stockflow.routing import refuse_parted
 from stockflow.settling import settle
 from stockflow.subjects import locked_rows, stock_fields, subject_of
@@ -125,10 +126,7 @@ def _erase_all(using: str, lifecycles: Iterable[str], told: Circumstances) -> in
 
 def _locked_row(using: str, lifecycle: str) -> Any:
     """Return the locked row, with the decays that were due before; None if it is gone."""
-    model = _model_of(_last(using, lifecycle))
-    if model is None:
-        return None
-    for table in dict.fromkeys((model, subject_of(model).table)):  # a child may be gone alone
+    for table in _tables(using, _last(using, lifecycle)):
         row = locked_rows(table, using).filter(stock_lifecycle=lifecycle).first()
         if row is not None:
             refuse_parted(row)
@@ -149,13 +147,16 @@ def _last(using: str, lifecycle: str) -> Event:
     return last
 
 
-def _model_of(event: Event) -> Any:
-    """Return the model that an event names; None if it is not in the code any more."""
+def _tables(using: str, last: Event) -> Iterator[Any]:
+    """Yield the models in whose tables the row of an object may be, by its *last* event."""
     try:
-        model = apps.get_model(event.model or "")
+        model = apps.get_model(last.model or "")
     except (LookupError, ValueError):
-        return None
-    return model if stock_fields(model) else None
+        model = None
+    if model is not None and stock_fields(model):
+        yield from dict.fromkeys((model, subject_of(model).table))  # a child may be gone alone
+    if last.target is not None:  # the model was renamed, and the log has the name of then
+        yield from (fenced.model for fenced in reversed(fenced_tables(using)))
 
 
 def erasable(lifecycle: UUID | str, using: str) -> int:

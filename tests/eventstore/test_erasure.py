@@ -316,6 +316,24 @@ def test_no_number_changes(ida: Lead, time: Clock) -> None:
     assert SpellRow.objects.filter(left_at=None).count() == 1
 
 
+def test_a_model_that_was_renamed(time: Clock) -> None:
+    """Its log has the name of then; the row follows the log all the same."""
+    with stockflow.context(actor="Ida"):
+        tickets = [Ticket.objects.create() for _ in range(2)]
+    with unguarded() as cursor:
+        names = ["crm.then", "crm.lead"]  # of the second, another model has the name by now
+        for name, ticket in zip(names, tickets, strict=True):
+            sql = "UPDATE stockflow_event SET model = %s WHERE originator = %s"
+            cursor.execute(sql, [name, str(ticket.stock_lifecycle)])
+
+    assert erase(*tickets) == 2
+    for ticket in tickets:
+        ticket.refresh_from_db()
+        ticket.open()
+        ticket.save()
+        assert_whole(ticket)
+
+
 @pytest.mark.parametrize("text", ["\x00", "\\u0000", '"', "a.b", "é"])
 def test_whatever_was_said(text: str) -> None:
     """Beside what stays, too: of such data a part is kept."""
