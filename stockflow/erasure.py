@@ -1,6 +1,7 @@
 """Erasure: what the log says of people is destroyed, and the chain holds."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -89,9 +90,12 @@ def erase(*objects: "StockflowModel | UUID | str", using: str | None = None) -> 
         alias, lifecycle = _named(one, using)
         found.setdefault(alias, set()).add(lifecycle)
     number = 0
-    for alias, lifecycles in found.items():
-        with transaction.atomic(using=alias), listening.told(None, alias):
-            number += _erase_all(alias, sorted(lifecycles), told)
+    with ExitStack() as transactions:
+        for alias in found:
+            transactions.enter_context(transaction.atomic(using=alias))
+        for alias, lifecycles in found.items():
+            with listening.told(None, alias):
+                number += _erase_all(alias, sorted(lifecycles), told)
     return number
 
 

@@ -188,7 +188,7 @@ def lock(connection: Any, application: str) -> int:
             isolation = cursor.fetchone()[0]
             if isolation != "read committed":
                 raise InvalidIsolation(
-                    f"sequence() needs READ COMMITTED, and the database {connection.alias!r} has "
+                    f"Positions need READ COMMITTED, and the database {connection.alias!r} has "
                     f"{isolation.upper()}: leave 'isolation_level' out of its OPTIONS, or give "
                     "stockflow an alias of its own."
                 )

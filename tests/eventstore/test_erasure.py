@@ -219,6 +219,20 @@ def test_nothing_said_is_nothing_erased(time: Clock) -> None:
     assert trail(ticket) == ["entered >new"]
 
 
+@pytest.mark.django_db(databases=["default", "other"])
+def test_several_in_two_databases(ida: Lead) -> None:
+    """All or none of both."""
+    with stockflow.context(actor="Ida"):
+        other = Ticket()
+        other.save(using="other")
+    with pytest.raises(UnknownLifecycle, match="in the database 'default': give its own by using="):
+        erase(other, ida, lifecycle_of(other))
+    assert erasable(lifecycle_of(other), "other") == 1
+
+    assert erase(other, ida) == 3
+    assert erasable(lifecycle_of(other), "other") == 0
+
+
 def test_several_at_once(ida: Lead) -> None:
     """All or none: one unknown lifecycle undoes the rest."""
     with stockflow.context(actor="Ida"):
