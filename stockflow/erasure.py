@@ -19,7 +19,9 @@ from stockflow.eventstore.chain import SAID, columns, digest_of
 from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.eventstore.payloads import lasting, outlasts
 from stockflow.eventstore.sequencer import lock
+from stockflow.fence.reconciling import RECONCILE, TOLD
 from stockflow.fence.subjects import fenced_tables
+from stockflow.moments import SCHEDULE
 from stockflow.routing import refuse_parted
 from stockflow.settling import settle
 from stockflow.subjects import locked_rows, stock_fields, subject_of
@@ -46,6 +48,12 @@ _EMPTY = (
     "WHERE id = %s"
 )
 _UNSALT = "UPDATE stockflow_position SET salt = NULL, digest = %s WHERE event = %s"
+
+_OURS = {
+    (actor.encode(), reason.encode())
+    for actor, reason in (("", ""), (SCHEDULE, ""), (RECONCILE, TOLD.reason))
+}
+"""The actors and reasons that name no person."""
 
 
 def erase(*objects: "StockflowModel | UUID | str", using: str | None = None) -> int:
@@ -199,12 +207,11 @@ def _saying(connection: Any, lifecycle: str) -> list[tuple[Any, ...]]:
 
 
 def _says(event: Iterable[Any]) -> bool:
-    """Whether an event, its columns, says something of people: our own actors are none."""
+    """Whether an event, its columns, says something of people: what stockflow says is nothing."""
     actor, reason, correlation, payload = (
         value and bytes(value) for value in [*event][-len(SAID) :]
     )
-    is_ours = not actor or actor.startswith(b"stockflow.")
-    return bool(not is_ours or reason or correlation or not outlasts(payload))
+    return bool((actor, reason) not in _OURS or correlation or not outlasts(payload))
 
 
 def _append(connection: Any, lifecycle: str, at: datetime, told: Circumstances) -> None:

@@ -27,6 +27,7 @@ from stockflow.testing import Clock, run_due
 from stockflow.verification import verify
 from tests.crm.models import Lead, Order, Ticket, Trial
 from tests.eventstore.tampering import tampering, unguarded
+from tests.fence.down import fence_down
 from tests.projections.locking import before, elsewhere
 from tests.stockflow.conftest import START
 from tests.stockflow.reading import (
@@ -217,6 +218,27 @@ def test_nothing_said_is_nothing_erased(time: Clock) -> None:
 
     assert erase(ticket) == 0
     assert trail(ticket) == ["entered >new"]
+
+
+@pytest.mark.parametrize("actor", ["stockflow.ida@example.org", "stockflow.reconcile"])
+def test_an_actor_that_is_called_as_ours(actor: str) -> None:
+    """Only what stockflow itself says names nobody."""
+    with stockflow.context(actor=actor):
+        ticket = Ticket.objects.create()
+
+    assert erase(ticket) == 1
+    assert actor.encode() not in bytes_of_the_log()
+
+
+def test_an_adjustment_names_nobody() -> None:
+    """Who reconciled, and why, is the same for all."""
+    ticket = Ticket.objects.create()
+    with fence_down():
+        Ticket._base_manager.update(state="open")
+    call_command("stockflow", "reconcile", apply=True, verbosity=0)
+
+    assert last_event(ticket).actor == "stockflow.reconcile"
+    assert erase(ticket) == 0
 
 
 @pytest.mark.django_db(databases=["default", "other"])
