@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from stockflow import history
+from stockflow.fields import family
 from stockflow.subcommands import Subcommand, add_database, register
 
 _HEADERS = (
@@ -109,7 +110,8 @@ def _deleted(model: Any, key: str, database: str) -> list[str]:
     """Return the lifecycles of objects of *model* that had the *key* when they left."""
     from stockflow.tables import Event, Kind  # noqa: PLC0415  needs the app registry
 
-    left = Event.objects.using(database).filter(model=model._meta.label_lower, kind=Kind.LEFT)
+    labels = [one._meta.label_lower for one in family(model)]  # the log names the class that it was
+    left = Event.objects.using(database).filter(model__in=labels, kind=Kind.LEFT)
     found = left.exclude(payload=None).order_by("id").values_list("originator", "payload")
     told = ((one, json.loads(bytes(payload or b"{}"))) for one, payload in found.iterator())
     return [*dict.fromkeys(one for one, payload in told if payload.get("key") == key)]

@@ -25,7 +25,7 @@ from stockflow.projections.models import Spell as SpellRow
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock, run_due
 from stockflow.verification import verify
-from tests.crm.models import Lead, Order, Ticket, Trial
+from tests.crm.models import HotLead, Lead, Order, Ticket, Trial
 from tests.eventstore.tampering import tampering, unguarded
 from tests.fence.down import fence_down
 from tests.projections.locking import before, elsewhere
@@ -731,6 +731,10 @@ def test_command_finds_deleted_objects(ida: Lead) -> None:
     ida.delete()
     with pytest.raises(CommandError, match=f"Deleted with that key: \n--lifecycle {lifecycle}"):
         called("erase", "crm.Lead", key)
+    hot = HotLead.objects.create(pk=int(key) + 1)
+    hot.delete()
+    with pytest.raises(CommandError, match=r"Deleted with that key: \n--lifecycle"):
+        called("erase", "crm.Lead", str(int(key) + 1))
 
     called("erase", "--lifecycle", str(lifecycle), "--apply")
     with pytest.raises(CommandError, match="Deleted with that key: none is recorded"):
