@@ -118,7 +118,7 @@ def _named(one: Any, using: str | None) -> tuple[str, str]:
             raise UnknownLifecycle(
                 f"{one!r} is no lifecycle: a UUID such as {UUID(int=0)} is."
             ) from None
-    if not hasattr(one, "stock_lifecycle"):
+    if isinstance(one, type) or not hasattr(one, "stock_lifecycle"):
         raise TypeError(
             f"erase() takes objects that have a stock history, or their lifecycles, not {one!r}."
         )

@@ -65,7 +65,7 @@ def outlasts(payload: bytes | None) -> bool:
 def _parsed(payload: bytes | None) -> Any:
     try:
         return json.loads(payload or b"{}")
-    except ValueError:  # it was altered
+    except (ValueError, RecursionError):  # it was altered
         return None
 
 

@@ -273,8 +273,9 @@ def test_bad_arguments(ida: Lead) -> None:
         erase("ida")
     with pytest.raises(UnknownLifecycle, match="has no history yet"):
         erase(Lead())
-    with pytest.raises(TypeError, match="takes objects that have a stock history"):
-        erase(7)  # type: ignore[arg-type]
+    for wrong_one in (7, Lead, Lead.objects.all()):
+        with pytest.raises(TypeError, match="takes objects that have a stock history"):
+            erase(wrong_one)  # type: ignore[arg-type]
     with (
         stockflow.context(at=START),
         pytest.raises(InvalidInstant, match=r"erased now\. Call it in a context without at="),
@@ -383,6 +384,20 @@ def test_whatever_was_said(text: str) -> None:
     assert b"Ida" not in bytes_of_the_log()
     testing.sequence()
     assert wrong() == []
+
+
+def test_a_payload_that_cannot_be_read(ida: Lead) -> None:
+    """It holds up no sequencer, and can be erased."""
+    last = last_event(ida)
+    told = {"originator": last.originator, "model": last.model, "field": last.field}
+    for version, payload in enumerate((b"[" * 100_000, b"{", b"\xff"), start=last.version + 1):
+        Event.objects.create(
+            **told, version=version, kind="moved", topic="stockflow:moved", payload=payload
+        )
+    testing.sequence()
+    assert wrong()[:-1] == []  # but for the row, which has another version
+
+    assert erasable(lifecycle_of(ida), "default") == 5
 
 
 def test_domain_event(ida: Lead) -> None:
