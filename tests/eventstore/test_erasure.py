@@ -25,7 +25,7 @@ from stockflow.projections.models import Spell as SpellRow
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock, run_due
 from stockflow.verification import verify
-from tests.crm.models import HotLead, Lead, Order, Ticket, Trial
+from tests.crm.models import BigLead, HotLead, Lead, Order, Ticket, Trial
 from tests.eventstore.tampering import tampering, unguarded
 from tests.fence.down import fence_down
 from tests.projections.locking import before, elsewhere
@@ -210,6 +210,29 @@ def test_each_field_of_an_object(time: Clock) -> None:
     order.refresh_from_db()
     assert_whole(order)
     assert {event.actor for event in events_of(order.stock_lifecycle)} == {""}
+
+
+def test_a_child_that_is_gone_alone(time: Clock) -> None:
+    """Its parent's row stays, and follows the log."""
+    with stockflow.context(actor="Ida"):
+        big = BigLead.objects.create()
+        big.delete(keep_parents=True)
+    lead = Lead.objects.get()
+
+    assert erase(lead) == 3
+    lead.refresh_from_db()
+    lead.lose()
+    lead.save()
+    assert_whole(lead)
+
+
+def test_a_clock_that_lags(ida: Lead, time: Clock) -> None:
+    """An object's events stay in the order of their instants."""
+    with testing.clock(time.at - DAY):
+        erase(ida)
+    ida.refresh_from_db()
+
+    assert_whole(ida)
 
 
 def test_nothing_said_is_nothing_erased(time: Clock) -> None:
