@@ -9,7 +9,7 @@ from uuid import UUID
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from stockflow import conf, contexts, listening
+from stockflow import contexts, listening
 from stockflow.contexts import Circumstances
 from stockflow.deletion import follow
 from stockflow.domain.errors import InvalidInstant, UnknownLifecycle
@@ -23,7 +23,6 @@ from stockflow.fence.reconciling import RECONCILE, TOLD
 from stockflow.fence.subjects import fenced_tables
 from stockflow.moments import SCHEDULE
 from stockflow.routing import refuse_parted
-from stockflow.settling import settle
 from stockflow.subjects import locked_rows, stock_fields, subject_of
 from stockflow.tables import STOCKFLOW, Event, Kind
 
@@ -62,6 +61,8 @@ def erase(*objects: "StockflowModel | UUID | str", using: str | None = None) -> 
     Where they were and when stays, so no number changes, and the hash chain holds. What is
     destroyed is gone for ever: actors, reasons, correlations, data, and the keys of objects that
     left. An event of kind *erased* says so, and by whom; it is the last to name its own actor.
+    It is dated as the event before it, so that nothing which may still happen to the object moves;
+    when it was recorded says when it was.
     Facets stay: let none of them name a person. Delete an object before its history is erased,
     or its deletion names its key again.
 
@@ -137,13 +138,11 @@ def _erase_all(using: str, lifecycles: Iterable[str], told: Circumstances) -> in
 
 
 def _locked_row(using: str, lifecycle: str) -> Any:
-    """Return the locked row, with the decays that were due before; None if it is gone."""
+    """Return the locked row; None if it is gone."""
     for table in _tables(using, _last(using, lifecycle)):
         row = locked_rows(table, using).filter(stock_lifecycle=lifecycle).first()
         if row is not None:
             refuse_parted(row)
-            if settle(row, max(conf.now(using), row.stock_changed_at)):
-                row.save(using=using)
             return row
     return None
 
@@ -182,7 +181,7 @@ def _erase(using: str, lifecycle: str, row: Any, told: Circumstances) -> int:
     if not saying:
         return 0
     last = _last(using, lifecycle)
-    at = max(conf.now(using), from_micros(last.occurred_at or 0))
+    at = from_micros(last.occurred_at or 0)  # a later instant would move decays that wait
     _append(connection, lifecycle, at, told)
     if row is not None:
         follow(using, row, 1, at)

@@ -25,7 +25,7 @@ from stockflow.projections.models import Spell as SpellRow
 from stockflow.scheduling.decays import fire_due
 from stockflow.testing import Clock, run_due
 from stockflow.verification import verify
-from tests.crm.models import BigLead, HotLead, Lead, Order, Ticket, Trial
+from tests.crm.models import BigLead, Chain, HotLead, Lead, Order, Ticket, Trial
 from tests.eventstore.tampering import tampering, unguarded
 from tests.fence.down import fence_down
 from tests.projections.locking import before, elsewhere
@@ -191,13 +191,44 @@ def test_the_object_goes_on(ida: Lead, time: Clock) -> None:
     assert wrong() == []
 
 
-def test_what_was_due_before_comes_first(ida: Lead, time: Clock) -> None:
-    """An erasure is dated now, so decays that were due are recorded at their own instants."""
+def test_what_is_due_is_left_to_come(ida: Lead, time: Clock) -> None:
+    """It comes at its own instant, as it would have."""
     time.advance(40 * DAY)
     erase(ida)
+    run_due()
 
-    assert trail(ida)[-3:] == ["moved hot>warm", "moved warm>cold", "erased cold>cold"]
+    assert trail(ida)[-3:] == ["erased hot>hot", "moved hot>warm", "moved warm>cold"]
     ida.refresh_from_db()
+    assert_whole(ida)
+
+
+def test_a_decay_that_waits_comes_when_it_would_have(time: Clock) -> None:
+    """Held back by a condition or parked, it is dated as that of an object that was not erased."""
+    with stockflow.context(actor="Ida"):
+        held = [Chain.objects.create(ready=False) for _ in range(2)]
+        failing = [Chain.objects.create(is_broken=True) for _ in range(2)]
+    time.advance(3 * DAY)
+    erase(held[0], failing[0])
+    for chain in (*held, *failing):
+        chain.refresh_from_db()
+        chain.ready, chain.is_broken = True, False
+        chain.save()
+    run_due()
+
+    assert {last_event(chain).occurred_at for chain in (*held, *failing)} == {
+        to_micros(START + DAY)
+    }
+
+
+def test_a_late_entry_is_taken(ida: Lead, time: Clock) -> None:
+    """What was before the erasure may become known after it."""
+    time.advance(5 * DAY)
+    erase(ida)
+    ida.refresh_from_db()
+    with stockflow.context(at=time.at - DAY):
+        ida.touch()
+        ida.save()
+
     assert_whole(ida)
 
 
