@@ -16,6 +16,7 @@ from django.db.models import (
 )
 
 from stockflow import conf
+from stockflow.domain.events import Erased
 from stockflow.projections.base import Projection
 from stockflow.projections.batches import events_between
 from stockflow.projections.local_days import LocalDay, days_of, use, with_rules, zone_of
@@ -82,6 +83,9 @@ class AdditiveProjection(Projection):
         from stockflow.projections.reading import between  # noqa: PLC0415  needs the app registry
 
         log = between(self.reads, after, until, using=using)
+        # Nothing happens to an object whose history is erased.
+        if Erased.kind not in self.reads.kinds and Erased.TOPIC not in self.reads.topics:
+            log = log.exclude(kind=Erased.kind)
         with connections[using].cursor() as cursor:
             if self._has_days:
                 zone = zone_of(generation.zone)

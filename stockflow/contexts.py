@@ -20,6 +20,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+SCHEDULE_KEY = "stockflow.schedule"
+"""Where an event's data say what it did to decays, such as
+``{"change": "postponed", "due": {"cool": "2026-03-12T00:00:00+00:00"}}``; null is never.
+
+One that changes several decays at once says in ``still`` which of them stay cancelled, skipped or
+postponed; one that keeps the clock says in ``since`` when it began."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Cause:
     """The timer that makes a decay happen; each decay has one of its own.
@@ -222,6 +230,8 @@ def _json_object(data: Mapping[str, Any] | None) -> str:
         return ""
     if not isinstance(data, Mapping):
         raise InvalidContext(f"data must be a mapping of names to values, not {data!r}.")
+    if SCHEDULE_KEY in data:
+        raise InvalidContext(f"data cannot have the name {SCHEDULE_KEY!r}: choose another one.")
     try:
         return json.dumps(
             dict(data), cls=DjangoJSONEncoder, ensure_ascii=False, sort_keys=True, allow_nan=False

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from stockflow.contexts import merge
+from stockflow.contexts import SCHEDULE_KEY, merge
 from stockflow.domain.decay import Decay, earliest
-from stockflow.eventstore.payloads import SCHEDULE_KEY
 from stockflow.ledgers import Call, Pending, ledger_of, remember
 from stockflow.machines import machine_of
 from stockflow.tables import STOCKFLOW, Event, Kind, ScheduledTransition

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from stockflow import contexts, listening
+from stockflow import contexts
 from stockflow.contexts import Circumstances
 from stockflow.deletion import follow
 from stockflow.domain.errors import InvalidInstant, UnknownLifecycle
 from stockflow.domain.events import TOPICS
-from stockflow.domain.instants import from_micros, to_micros
 from stockflow.eventstore.chain import SAID, columns, digest_of
 from stockflow.eventstore.expressions import clock_of, payload_of
 from stockflow.eventstore.payloads import lasting, outlasts
@@ -24,7 +22,7 @@ from stockflow.fence.subjects import fenced_tables
 from stockflow.moments import SCHEDULE
 from stockflow.routing import refuse_parted
 from stockflow.subjects import locked_rows, stock_fields, subject_of
-from stockflow.tables import STOCKFLOW, Event, Kind
+from stockflow.tables import STOCKFLOW, Event, Kind, ScheduledTransition
 
 if TYPE_CHECKING:
     from stockflow.models import StockflowModel
@@ -36,11 +34,12 @@ _APPEND = (
     "source, target, source_facets, target_facets, occurred_at, recorded_at, actor, reason, "
     "correlation, payload) "
     "SELECT application, originator, version + 1, %s, model, field, %s, target, target, "
-    "target_facets, target_facets, %s, {clock}, %s, %s, %s, {payload} "
+    "target_facets, target_facets, occurred_at, {clock}, %s, %s, %s, {payload} "
     "FROM stockflow_event WHERE application = %s AND originator = %s "
     "ORDER BY version DESC LIMIT 1"
 )
-"""The object stays where the last event left it."""
+"""The object stays where the last event left it, and nothing is later than it was: what waits for
+its instant, or is told late, finds all as before."""
 
 _EMPTY = (
     "UPDATE stockflow_event SET actor = '', reason = '', correlation = '', payload = %s "
@@ -61,10 +60,10 @@ def erase(*objects: "StockflowModel | UUID | str", using: str | None = None) -> 
     Where they were and when stays, so no number changes, and the hash chain holds. What is
     destroyed is gone for ever: actors, reasons, correlations, data, and the keys of objects that
     left. An event of kind *erased* says so, and by whom; it is the last to name its own actor.
-    It is dated as the event before it, so that nothing which may still happen to the object moves;
-    when it was recorded says when it was.
-    Facets stay: let none of them name a person. Delete an object before its history is erased,
-    or its deletion names its key again.
+    It is dated as the event before it, so that nothing which may still happen to the object moves:
+    its ``recorded_at`` says when it was. The error of a timer is emptied, too. Facets stay: let
+    none of them name a person. Delete an object before its history is erased, or its deletion
+    names its key again.
 
     An instance that goes on is read anew first, since its version rises:
     ``refresh_from_db()``. The sequencer waits until the transaction ends.
@@ -86,13 +85,13 @@ def erase(*objects: "StockflowModel | UUID | str", using: str | None = None) -> 
 
     Raises:
         UnknownLifecycle: If nothing is recorded of an object there. Nothing is erased then.
-        InvalidInstant: If a context gives an instant: what is destroyed is destroyed now.
+        InvalidInstant: If a context gives an instant: an erasure cannot be dated.
     """
     told = contexts.current()
     if told.at is not None:
         raise InvalidInstant(
-            f"erase() in a context with at={told.at.isoformat()}: what is erased is erased now. "
-            "Call it in a context without at=."
+            f"erase() in a context with at={told.at.isoformat()}: an erasure cannot be dated. Call it "
+            "in a context without at=."
         )
     found: dict[str, set[str]] = {}
     for one in objects:
@@ -103,8 +102,7 @@ def erase(*objects: "StockflowModel | UUID | str", using: str | None = None) -> 
         for alias in found:
             transactions.enter_context(transaction.atomic(using=alias))
         for alias, lifecycles in found.items():
-            with listening.told(None, alias):
-                number += _erase_all(alias, sorted(lifecycles), told)
+            number += _erase_all(alias, sorted(lifecycles), told)
     return number
 
 
@@ -177,14 +175,14 @@ def erasable(lifecycle: UUID | str, using: str) -> int:
 
 def _erase(using: str, lifecycle: str, row: Any, told: Circumstances) -> int:
     connection = connections[using]
+    timers = ScheduledTransition.objects.using(using).filter(lifecycle=lifecycle)
+    timers.exclude(error="").update(error="erased")
     saying = _saying(connection, lifecycle)
     if not saying:
         return 0
-    last = _last(using, lifecycle)
-    at = from_micros(last.occurred_at or 0)  # a later instant would move decays that wait
-    _append(connection, lifecycle, at, told)
+    _append(connection, lifecycle, told)
     if row is not None:
-        follow(using, row, 1, at)
+        follow(using, row, 1, row.stock_changed_at)
     emptied = [(lasting(event[-1] and bytes(event[-1])), event[0]) for _, *event in saying]
     digests = [(digest_of(salt, event), event[0]) for salt, *event in saying if salt is not None]
     with connection.cursor() as cursor:
@@ -213,10 +211,10 @@ def _says(event: Iterable[Any]) -> bool:
     return bool((actor, reason) not in _OURS or correlation or not outlasts(payload))
 
 
-def _append(connection: Any, lifecycle: str, at: datetime, told: Circumstances) -> None:
+def _append(connection: Any, lifecycle: str, told: Circumstances) -> None:
     clock, clock_values = clock_of(connection)
     payload, payload_values = payload_of(connection, told)
-    values = [TOPICS[Kind.ERASED], Kind.ERASED.value, to_micros(at), *clock_values]
+    values = [TOPICS[Kind.ERASED], Kind.ERASED.value, *clock_values]
     values += [told.actor, told.reason, told.correlation, *payload_values, STOCKFLOW, lifecycle]
     with connection.cursor() as cursor:
         cursor.execute(_APPEND.format(clock=clock, payload=payload), values)

@@ -7,7 +7,7 @@ from stockflow import conf, contexts
 from stockflow.contexts import Circumstances
 from stockflow.domain.errors import InvalidInstant, LateEntry
 from stockflow.ledgers import ledger_of
-from stockflow.tables import STOCKFLOW, Event
+from stockflow.tables import STOCKFLOW, Event, Kind
 
 SCHEDULE = "stockflow.schedule"
 """The actor of a decay."""
@@ -37,17 +37,23 @@ def moment(instance: Any) -> tuple[datetime, Circumstances]:
 
 def _refuse_late_entry(instance: Any, at: datetime, last: datetime) -> None:
     """Refuse what is before the last event, or at the instant of a recorded decay."""
-    events = Event.objects.using(instance._state.db or "default").filter(
-        application=STOCKFLOW,
-        originator=str(instance.stock_lifecycle),
-        version=instance.stock_version,
-        actor=SCHEDULE,
-    )
-    decay = None if ledger_of(instance).pending else events.values_list("transition").first()
+    decay = None if ledger_of(instance).pending else _decay(instance)
     if at == last and decay is None:
         return
-    what = f"the decay {decay[0]!r} was recorded at" if decay else "its last event is of"
+    what = f"the decay {decay!r} was recorded at" if decay else "its last event is of"
     raise LateEntry(
         f"at={at.isoformat()} is too early for {instance._meta.label} {instance.pk!r}: {what} "
         f"{last.isoformat()}. Record an object's past in order, before the schedule runs."
     )
+
+
+def _decay(instance: Any) -> str | None:
+    """Return the transition of the object's last event, if the schedule made it happen."""
+    events = Event.objects.using(instance._state.db or "default").filter(
+        application=STOCKFLOW,
+        originator=str(instance.stock_lifecycle),
+        version__lte=instance.stock_version,
+    )
+    moved = events.exclude(kind=Kind.ERASED).order_by("-version")
+    actor, transition = moved.values_list("actor", "transition").first() or ("", None)
+    return transition if actor == SCHEDULE else None

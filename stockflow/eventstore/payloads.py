@@ -3,15 +3,8 @@
 import json
 from typing import Any
 
-from stockflow.contexts import Circumstances
+from stockflow.contexts import SCHEDULE_KEY, Circumstances
 from stockflow.domain.instants import to_micros
-
-SCHEDULE_KEY = "stockflow.schedule"
-"""Where an event's data say what it did to decays, such as
-``{"change": "postponed", "due": {"cool": "2026-03-12T00:00:00+00:00"}}``; null is never.
-
-One that changes several decays at once says in ``still`` which of them stay cancelled, skipped or
-postponed; one that keeps the clock says in ``since`` when it began."""
 
 
 def payload_text(told: Circumstances, key: str | None = None, clock: str = "null") -> str | None:

@@ -14,7 +14,7 @@ from django.db import IntegrityError, connection, transaction
 
 import stockflow
 from stockflow import testing, witnesses
-from stockflow.domain.errors import InvalidInstant, UnknownLifecycle
+from stockflow.domain.errors import InvalidInstant, LateEntry, UnknownLifecycle
 from stockflow.domain.events import Erased
 from stockflow.domain.instants import to_micros
 from stockflow.erasure import erasable, erase
@@ -232,6 +232,22 @@ def test_a_late_entry_is_taken(ida: Lead, time: Clock) -> None:
     assert_whole(ida)
 
 
+def test_a_late_entry_at_a_decay_is_refused_still(time: Clock) -> None:
+    """The decay is what happened last."""
+    with stockflow.context(actor="Ida"):
+        lead: Lead = Lead.objects.create()
+    time.advance(8 * DAY)
+    run_due()
+    erase(lead)
+    lead.refresh_from_db()
+
+    with (
+        stockflow.context(at=START + 7 * DAY),
+        pytest.raises(LateEntry, match="the decay 'cool' was recorded at"),
+    ):
+        lead.lose()
+
+
 def test_each_field_of_an_object(time: Clock) -> None:
     """One event tells of all of them, wherever the last one left the object."""
     with stockflow.context(actor="Ida"):
@@ -332,7 +348,7 @@ def test_bad_arguments(ida: Lead) -> None:
             erase(wrong_one)  # type: ignore[arg-type]
     with (
         stockflow.context(at=START),
-        pytest.raises(InvalidInstant, match=r"erased now\. Call it in a context without at="),
+        pytest.raises(InvalidInstant, match=r"cannot be dated\. Call it in a context without at="),
     ):
         erase(ida)
     assert erasable(lifecycle_of(ida), "default") == 2
@@ -830,3 +846,4 @@ def test_parked_timers_are_left(time: Clock) -> None:
 
     assert erase(trial) == 1
     assert {e.actor for e in events_of(trial.stock_lifecycle)} <= {"", "stockflow.schedule"}
+    assert {timer.error for timer in timers_of(trial).values()} == {"erased"}

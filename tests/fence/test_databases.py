@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, models, transaction
 from django.db.models import QuerySet
 
+from stockflow.erasure import erase
 from stockflow.errors import InvalidDeclaration
 from stockflow.fence import comparing, installing
 from stockflow.models import Event, ScheduledTransition
@@ -111,7 +112,10 @@ def test_a_router_that_parts_them_is_refused(settings: Any) -> None:
         QuerySet(Lead).update(temperature="won")
     settings.DATABASE_ROUTERS = [f"{__name__}.Parting"]
     mend = partial(call_command, "stockflow", "reconcile", "--apply")
-    for write in (Lead().save, lead.save, lead.delete, Lead.objects.all().delete, mend, run_due):
+    forget = partial(erase, lead)
+    for write in (
+        *(Lead().save, lead.save, lead.delete, Lead.objects.all().delete, mend, run_due, forget),
+    ):
         with (
             pytest.raises(InvalidDeclaration, match=r"its log to 'other'.*db_for_write"),
             transaction.atomic(),

@@ -88,7 +88,7 @@ def channel_days(events: Iterable[Event], zone: str) -> Counter[Any]:
     """Return what :class:`ChannelDays` must have."""
     found: Counter[Any] = Counter()
     for one in events:
-        if one.model not in FAMILY:
+        if one.model not in FAMILY or one.kind == "erased":
             continue
         day = from_micros(micros(one)).astimezone(ZoneInfo(zone)).date()
         found[day, channel(one.target_facets), "entries"] += one.target == "hot"

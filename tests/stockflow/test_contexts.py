@@ -235,6 +235,7 @@ def test_a_user_is_kept_by_label_and_key() -> None:
         pytest.param({"actor": User()}, "must be a saved model instance or a text", id="unsaved"),
         pytest.param({"actor": 5}, "must be a saved model instance or a text, not 5", id="number"),
         pytest.param({"data": [1]}, "must be a mapping", id="list"),
+        pytest.param({"data": {"stockflow.schedule": 1}}, "cannot have the name", id="reserved"),
         pytest.param({"data": {"a": object()}}, "cannot be kept as JSON", id="object"),
         pytest.param({"data": {"a": float("nan")}}, "cannot be kept as JSON", id="nan"),
     ],
