@@ -18,7 +18,11 @@ file, its lock or the disk."""
 
 
 def is_of_the_database(error: Exception) -> bool:
-    """Return whether *error* is no event's fault: a lost connection, a lock, a full disk."""
+    """Return whether *error* is no event's fault: a lost connection, a lock, a full disk.
+
+    The schedule asks something else, ``stockflow.scheduling.parking.can_write``: it gives up on a
+    decay only for a while, and waits for none.
+    """
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     state = getattr(error.__cause__, "sqlstate", None)

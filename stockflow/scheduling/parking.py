@@ -23,10 +23,13 @@ failure four times as long."""
 
 
 def can_write(using: str) -> bool:
-    """Whether an error that was just raised is of what was done, and not of the database itself.
+    """Whether the failure that was just raised can be written down, on the connection as it is.
 
-    Both raise OperationalError. Where the connection works still, the failure can be written down;
-    a database that cannot write, its disk full, say, refuses that, and so ends the run.
+    The connection is asked, not the error: a method that meets a lock or a timeout at each try
+    raises the same as a database that fails, and must hold up nobody else. A database that
+    cannot write, its disk full, say, refuses to write that down, and so ends the run. Folding asks
+    the error, by ``stockflow.projections.attempts.is_of_the_database``: it can wait, and must not
+    lose an event for a lock.
     """
     connection = connections[using]
     is_open = connection.connection is not None and not connection.needs_rollback

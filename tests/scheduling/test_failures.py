@@ -1,5 +1,6 @@
 """A decay that fails holds up no other: whatever fails, and whenever it shows."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -7,11 +8,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django_fsm.signals import pre_transition
 
 from stockflow.bodies import may_fail
 from stockflow.models import PeriodicRun, ScheduledTransition
+from stockflow.projections.attempts import is_of_the_database
 from stockflow.scheduling import register
 from stockflow.scheduling.decays import fire_due
 from stockflow.scheduling.runs import run_jobs
@@ -196,6 +198,42 @@ def test_what_a_method_asks_of_the_database_in_vain(time: Clock) -> None:
     timer = timers_of(bad)["state"]
     assert timer.error == "OperationalError: canceling statement due to lock timeout"
     assert timer.parked_at is not None
+
+
+FAULTS = {
+    "sqlite": [["PRAGMA query_only = 1", "DELETE FROM crm_chain"]],
+    "postgresql": [  # a lock, a timeout, a deadlock
+        [f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"]
+        for code in ("55P03", "57014", "40P01")
+    ],
+}
+
+
+def test_what_folding_would_wait_for(time: Clock) -> None:
+    """It may be one method's at each try, so it is that one's failure, and the others happen."""
+    bad, *good = (Chain.objects.create() for _ in range(3))
+    raised: list[DatabaseError] = []
+    faults = itertools.cycle(FAULTS[connection.vendor])
+
+    def ask(_: Any) -> None:
+        with connection.cursor() as cursor:
+            try:
+                for statement in next(faults):
+                    cursor.execute(statement)
+            except DatabaseError as error:
+                raised.append(error)
+                raise
+            finally:
+                if connection.vendor == "sqlite":
+                    cursor.execute("PRAGMA query_only = 0")
+
+    time.advance(DAY)
+    with failing(bad, "advance", ask):
+        counts = tried(time, 3)
+
+    assert counts == [(2, 1), (0, 1), (0, 1)]
+    assert [trail(each)[1:] for each in (bad, *good)] == [[], *[["moved a>b"]] * 2]
+    assert {is_of_the_database(error) for error in raised} == {True}
 
 
 class Mute(Exception):
