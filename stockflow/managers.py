@@ -151,9 +151,8 @@ class StockflowQuerySet(models.QuerySet[M]):
     ) -> int:
         """Record what changed without a transition, as events that no flow counts.
 
-        Without arguments: the facets that are read through a relation, where what lies behind
-        it changed. Only objects that show other values than their last event get one, with
-        the fields that a child of this model adds::
+        Without arguments: the facets read through a relation, of children's fields too, of the
+        objects that show other values than their last event::
 
             Rep.objects.filter(pk=rep.pk).update(team="south")
             Lead.objects.filter(owner=rep).reclassify()
