@@ -157,7 +157,7 @@ def _delete(table: "type[models.Model]", generation: int, batch: int, using: str
     rows: Any = table._base_manager.using(using)
     own = rows.filter(generation=generation)
     first, last = own.order_by("pk").first(), own.order_by("-pk").first()
-    following = first and first.pk
+    following = first.pk if first and last else None  # another process may delete them, too
     while following is not None:
         beyond = rows.filter(pk__gt=following, pk__lte=last.pk).order_by("pk")
         chunk = own.filter(pk__gte=following, pk__lte=last.pk)

@@ -4,6 +4,7 @@ import pytest
 
 from stockflow.projections import checkpoints
 from stockflow.projections.models import FlowCount, Generation, Status
+from tests.projections.locking import before
 
 pytestmark = pytest.mark.django_db
 
@@ -40,3 +41,21 @@ def test_no_transaction_deletes_more_than_a_batch() -> None:
     )
 
     assert list(checkpoints._delete(FlowCount, 1, 3, "default")) == [3, 3, 1]
+
+
+@pytest.mark.parametrize("word", ["ASC LIMIT 1", "DESC LIMIT 1", "DELETE FROM"])
+def test_another_process_deletes_them_too(word: str) -> None:
+    """Whatever it leaves of them, nothing is left in the end."""
+    own = Generation.objects.create(projection="p", version=1, zone="", status=Status.RETIRED)
+    for day in range(3):
+        FlowCount.objects.create(generation=own.pk, day=day, path=1, number=1, seconds=0, micros=0)
+
+    def drop() -> int:
+        return checkpoints.drop_retired("p", [FlowCount], using="default")
+
+    with before(word, drop) as met:
+        assert drop() == 0
+
+    assert met == [3]
+    assert not FlowCount.objects.exists()
+    assert not Generation.objects.filter(projection="p").exists()
